@@ -1,0 +1,261 @@
+"""IDR: fit an implicit surface and its colour to photographs by differentiable rendering (Yariv et al., NeurIPS 2020).
+
+`fit` is the whole method: draw pixels, find where their rays meet the surface, compare colour and silhouette, step.
+Where the published code names a thing otherwise, its name stands in the comment. Epochs are the published ones: one pass
+over the photographs, `steps_per_view` optimizer steps for each of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil, cos, pi
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations, parametrize
+
+from heads import camera, mesh, priors, sdf, trace
+from heads.scene import Reconstruction, Scene
+
+SCHEDULES = ("readme", "shipped", "cosine")
+TRACERS = ("cached", "published")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How `fit` works; the defaults are the published constants (`dtu_fixed_cameras.conf`, `idr_train.py`)."""
+
+    shape: sdf.Shape = sdf.Shape()
+    colour_width: int = 512
+    colour_depth: int = 4
+    view_octaves: int = 4  # multires_view
+    point_octaves: int = 0  # the published colour network does not encode the points
+    epochs: int = 2000  # nepoch, counted on top of the prior's
+    steps_per_view: float = 1.0
+    rays: int = 2048  # num_pixels, of one photograph a step or, with mixed_views, of all
+    mixed_views: bool = False
+    rays_in_mask: float = 0.0  # this share of the rays is drawn inside the masks, the rest anywhere
+    tracer: str = "cached"
+    grid: int = 64  # of the cached tracer
+    refresh_every: int = 25  # steps between two refreshes of the cached grid
+    schedule: str = "shipped"
+    step_size: float = 1e-4  # lr
+    colour_step_size: float = 1e-4
+    eikonal_weight: float = 0.1
+    mask_weight: float = 100.0
+    alpha: float = 50.0
+    alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # alpha doubles here
+    cell_mm: float = 1.0  # of the extracted mesh
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
+        if self.tracer not in TRACERS:
+            raise ValueError(f"tracer must be one of {', '.join(TRACERS)}, not {self.tracer!r}")
+        for name in ("epochs", "steps_per_view", "rays", "grid", "refresh_every", "step_size", "colour_step_size", "cell_mm", "alpha"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 0 <= self.rays_in_mask <= 1:
+            raise ValueError(f"rays_in_mask must lie between 0 and 1, not {self.rays_in_mask}")
+
+
+PAPER = Config()
+LAPTOP = Config(
+    shape=sdf.Shape(width=128, depth=4, feature=64),
+    colour_width=128,
+    colour_depth=3,
+    steps_per_view=0.15,
+    rays=1024,
+    mixed_views=True,
+    rays_in_mask=0.5,
+    schedule="cosine",
+    step_size=1e-4,
+    colour_step_size=1e-3,
+    cell_mm=2.0,
+)
+SMOKE = replace(
+    LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2), colour_width=32, colour_depth=2, epochs=100, rays=128, grid=24, cell_mm=8.0
+)
+PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
+
+
+class ColourNetwork(nn.Module):
+    """Points, view directions, normals (N, 3) and features (N, F) -> colours (N, 3) in [-1, 1] (rendering network, mode `idr`)."""
+
+    def __init__(self, config: Config, generator: torch.Generator) -> None:
+        super().__init__()
+        self.view_octaves, self.point_octaves = config.view_octaves, config.point_octaves
+        sizes = [9 + 6 * (config.view_octaves + config.point_octaves) + config.shape.feature] + [config.colour_width] * config.colour_depth + [3]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+            layer = nn.Linear(inputs, outputs)
+            with torch.no_grad():
+                nn.init.uniform_(layer.weight, -(inputs**-0.5), inputs**-0.5, generator=generator)  # PyTorch's default
+                nn.init.uniform_(layer.bias, -(inputs**-0.5), inputs**-0.5, generator=generator)
+            layers += [parametrizations.weight_norm(layer), nn.ReLU()]
+        layers[-1] = nn.Tanh()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, points: Tensor, views: Tensor, normals: Tensor, features: Tensor) -> Tensor:
+        encoded = [sdf.encode(points, self.point_octaves), sdf.encode(views, self.view_octaves)]
+        return self.layers(torch.cat([*encoded, normals, features], dim=-1))
+
+
+class Pixels:
+    """Draws pixels of a scene with their colours, mask and rays: of one photograph a step as published, or of all mixed."""
+
+    def __init__(self, scene: Scene, config: Config, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.colours = (scene.images * 2 - 1).to(device)
+        self.masks = scene.masks.to(device)
+        self.px_from_cam, self.unit_from_cam = scene.px_from_cam.to(device), scene.unit_from_cam.to(device)
+        self.inside = scene.masks.flatten().nonzero()[:, 0].to(device)
+        if len(self.inside) == 0:
+            raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
+
+    def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Colours (N, 3) in [-1, 1], mask (N,), origins and directions (N, 3) of this step's rays."""
+        views, height, width = self.masks.shape
+        count = self.config.rays
+        if self.config.mixed_views:
+            in_mask = round(count * self.config.rays_in_mask)
+            anywhere = torch.randint(views * height * width, (count - in_mask,), generator=generator).to(self.device)
+            index = torch.cat([self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)], anywhere])
+        else:
+            index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator).to(self.device)
+        view, row, column = index // (height * width), index // width % height, index % width
+        pixels = torch.stack([column, row], dim=-1).float()[:, None]
+        origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
+        return self.colours[view, row, column], self.masks[view, row, column], origins[:, 0], directions[:, 0]
+
+
+def losses(
+    geometry: sdf.ImplicitNetwork,
+    colour: ColourNetwork,
+    traced: trace.Trace,
+    batch: tuple[Tensor, Tensor, Tensor, Tensor],
+    uniform: Tensor,
+    alpha: float,
+) -> dict[str, Tensor]:
+    """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last."""
+    colours, mask, origins, directions = batch
+    surface = traced.hit & mask
+    t = traced.t_surface.where(surface, traced.t_closest)
+    value = geometry(origins + t[:, None] * directions)[:, 0]
+    v = directions[surface]
+    x = trace.differentiable_intersection(t[surface], origins[surface], v, value[surface], traced.slope[surface])
+    _, gradient, feature = sdf.value_and_gradient(geometry, torch.cat([x, uniform]))
+    normal, feature = gradient[: len(x)], feature[: len(x)]
+
+    rgb = (colour(x, -v, normal, feature) - colours[surface]).abs().sum()
+    silhouette = functional.binary_cross_entropy_with_logits(-alpha * value[~surface], mask[~surface].float(), reduction="sum")
+    eikonal = ((gradient.norm(dim=-1) - 1) ** 2).mean()
+    return {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal}
+
+
+def step_size_factor(config: Config, epoch: float, start: int) -> float:
+    """What multiplies the step size at `epoch`, for a fit that began at the prior's epoch `start`.
+
+    `readme`: constant, as BaseH3D-Net's text says. `shipped`: halved at epochs 1000 and 1500, as its files do, counting the
+    prior's epochs. `cosine`: falls to 5 % over the fit's own epochs.
+    """
+    if config.schedule == "readme":
+        return 1.0
+    if config.schedule == "shipped":
+        return 0.5 ** ((epoch >= 1000) + (epoch >= 1500))
+    return 0.05 + 0.95 * 0.5 * (1 + cos(pi * min(1.0, (epoch - start) / config.epochs)))
+
+
+def alpha_at(config: Config, epoch: float) -> float:
+    """The sharpness of the silhouette at `epoch`: `alpha`, doubled at every epoch of `alpha_epochs`."""
+    return config.alpha * 2.0 ** sum(epoch >= milestone for milestone in config.alpha_epochs)
+
+
+StateOf = Callable[[], dict[str, Tensor]]
+
+
+class OnStep(Protocol):
+    """Called after every step with its number, the number of steps, the losses, and a function that gives the fit's whole state."""
+
+    def __call__(self, step: int, total: int, terms: dict[str, float], state: StateOf) -> None: ...
+
+
+def fit(
+    scene: Scene, prior: priors.Prior, config: Config, *, seed: int = 0, on_step: OnStep | None = None, resume: dict[str, Tensor] | None = None
+) -> Reconstruction:
+    """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
+    device = torch.device(config.device)
+    generator = torch.Generator().manual_seed(seed)
+    config = replace(config, shape=prior.shape)
+    geometry = priors.network(prior, generator=generator).to(device)
+    colour = ColourNetwork(config, generator).to(device)
+    if weights := priors.part(prior, "colour"):
+        colour.load_state_dict(weights)
+    named = {f"geometry.{name}": p for name, p in geometry.named_parameters()} | {f"colour.{name}": p for name, p in colour.named_parameters()}
+    optimizer = torch.optim.Adam(
+        [{"params": list(geometry.parameters()), "base": config.step_size}, {"params": list(colour.parameters()), "base": config.colour_step_size}],
+        lr=config.step_size,
+    )
+    load_moments(optimizer, named, priors.part(prior, "moments"))
+
+    field = sdf.distance(geometry)
+    grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
+    pixels = Pixels(scene, config, device)
+    steps_per_epoch = config.steps_per_view * len(scene.views)
+    total = ceil(config.epochs * steps_per_epoch)
+    first = 0
+    if resume is not None:
+        for name, parameter in named.items():
+            parameter.data.copy_(resume[name])
+        load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in resume.items()})
+        generator.set_state(resume["generator"].cpu())
+        first = int(resume["step"])
+        if grid is not None:
+            grid.values = resume["grid"].to(device)
+
+    def state(step: int) -> dict[str, Tensor]:
+        tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
+        for name, parameter in named.items():
+            for key, value in optimizer.state[parameter].items():
+                tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
+        tensors |= {"generator": generator.get_state(), "step": torch.tensor(step)}
+        return tensors | ({"grid": grid.values.cpu().clone()} if grid is not None else {})
+
+    history = []
+    for step in range(first, total):
+        epoch = prior.epoch + step / steps_per_epoch
+        batch = pixels.draw(step, generator)
+        with torch.no_grad(), parametrize.cached():
+            if grid is not None:
+                if step % config.refresh_every == 0 and step > 0:
+                    full = step % (8 * config.refresh_every) == 0
+                    grid.refresh(field, band=None if full else 4 * grid.cell)
+                traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
+            else:
+                traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
+        uniform = torch.rand((config.rays // 2, 3), generator=generator).to(device) * 2 - 1
+        with parametrize.cached():
+            terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
+        loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0 or step + 1 == total:
+            row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
+            history.append(row)
+        if on_step is not None:
+            on_step(step + 1, total, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
+    surface = mesh.extract(sdf.distance(geometry.cpu()), mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)
+    return Reconstruction(surface, state(total), history)
+
+
+def load_moments(optimizer: torch.optim.Adam, named: dict[str, nn.Parameter], moments: dict[str, Tensor]) -> None:
+    """Give Adam the moments `<parameter>.exp_avg`, `.exp_avg_sq` and `.step` that are there."""
+    for name, parameter in named.items():
+        found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
+        if found:
+            optimizer.state[parameter] = {key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()}

@@ -1,0 +1,45 @@
+"""What a method may see, and what it gives back. The truth is not among them: it lives in `metric`, which no method imports."""
+
+from dataclasses import dataclass
+
+import torch
+import trimesh
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Photographs of one head with masks and cameras, in the unit frame.
+
+    `views` are the data set's picture numbers, `images` (V, H, W, 3) float in [0, 1], `masks` (V, H, W) bool,
+    `px_from_cam` (V, 3, 3), `unit_from_cam` (V, 4, 4), `mm_from_unit` (4, 4), all float32.
+    """
+
+    name: str
+    views: tuple[int, ...]
+    images: Tensor
+    masks: Tensor
+    px_from_cam: Tensor
+    unit_from_cam: Tensor
+    mm_from_unit: Tensor
+
+    def __post_init__(self) -> None:
+        views, height, width = self.masks.shape
+        assert len(self.views) == views > 0
+        assert self.images.shape == (views, height, width, 3) and self.images.dtype == torch.float32
+        assert self.masks.dtype == torch.bool
+        assert self.px_from_cam.shape == (views, 3, 3) and self.unit_from_cam.shape == (views, 4, 4)
+        assert self.mm_from_unit.shape == (4, 4)
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A head: its surface in millimetres, the networks that made it, and how the fit went.
+
+    `mesh_mm` is in the data set's world; `tensors` hold everything a later fit may carry over (networks, optimizer
+    moments, generator), by name; `history` has one row of losses (name -> value) for every logged step.
+    """
+
+    mesh_mm: trimesh.Trimesh
+    tensors: dict[str, Tensor]
+    history: list[dict[str, float]]

@@ -1,0 +1,102 @@
+"""The implicit network: a signed distance field f(x), negative inside, with a feature vector for whoever colours its surface.
+
+Architecture and geometric initialisation are IDR's (Yariv et al. 2020, `implicit_differentiable_renderer.py`): positional
+encoding without the factor pi, Softplus(beta=100), one skip connection in the middle divided by sqrt(2), weight
+normalisation, and weights that make a fresh network the SDF of a sphere.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+SDF = Callable[[Tensor], Tensor]  # points (N, 3) in the unit frame -> signed distances (N,)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of an implicit network; the defaults are the published ones (`dtu_fixed_cameras.conf`)."""
+
+    width: int = 512
+    depth: int = 8
+    feature: int = 256  # feature_vector_size
+    octaves: int = 6  # multires
+    radius: float = 0.6  # bias: of the initial sphere
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.feature) < 1 or self.depth < 2 or self.octaves < 0 or not 0 < self.radius < 1:
+            raise ValueError(f"network shape must have positive sizes, depth >= 2 and a radius below 1, not {self}")
+        if self.width <= 3 + 6 * self.octaves:
+            raise ValueError(f"network width must exceed the {3 + 6 * self.octaves} encoded coordinates, not {self.width}")
+
+
+def encode(x: Tensor, octaves: int) -> Tensor:
+    """Positional encoding (N, D + 2 D octaves) of `x` (N, D): x, sin(x), cos(x), sin(2x), cos(2x), ... (IDR, `embedder.py`)."""
+    angles = [x * 2.0**octave for octave in range(octaves)]
+    return torch.cat([x] + [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], dim=-1)
+
+
+class ImplicitNetwork(nn.Module):
+    """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`."""
+
+    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape = shape
+        encoded = 3 + 6 * shape.octaves
+        self.skip = shape.depth // 2
+        layers = []
+        for index in range(shape.depth + 1):
+            inputs = encoded if index == 0 else shape.width
+            outputs = 1 + shape.feature if index == shape.depth else shape.width
+            if index + 1 == self.skip:
+                outputs -= encoded
+            layer = nn.Linear(inputs, outputs)
+            with torch.no_grad():
+                nn.init.zeros_(layer.bias)
+                if index == shape.depth:
+                    nn.init.normal_(layer.weight, math.sqrt(math.pi / inputs), 1e-4, generator=generator)
+                    nn.init.constant_(layer.bias, -shape.radius)
+                else:
+                    nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / outputs), generator=generator)
+                if index == 0:  # a fresh network does not look at the sines and cosines
+                    layer.weight[:, 3:] = 0.0
+                elif index == self.skip:
+                    layer.weight[:, -(encoded - 3) :] = 0.0
+            layers.append(parametrizations.weight_norm(layer))
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 2 and x.shape[1] == 3
+        encoded = encode(x, self.shape.octaves)
+        hidden = encoded
+        for index, layer in enumerate(self.layers):
+            if index == self.skip:
+                hidden = torch.cat([hidden, encoded], dim=1) / math.sqrt(2.0)
+            hidden = layer(hidden)
+            if index < self.shape.depth:
+                hidden = nn.functional.softplus(hidden, beta=100.0)
+        return hidden
+
+
+def distance(network: ImplicitNetwork, *, chunk: int = 16_384) -> SDF:
+    """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients, `chunk` points at a time."""
+
+    @torch.no_grad()
+    def sdf(points: Tensor) -> Tensor:
+        values = [network(part)[:, 0] for part in points.split(chunk)]
+        return torch.cat(values) if values else points.new_zeros(0)
+
+    return sdf
+
+
+def value_and_gradient(network: ImplicitNetwork, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable."""
+    with torch.enable_grad():
+        if not x.requires_grad:
+            x = x.detach().requires_grad_(True)
+        output = network(x)
+        (gradient,) = torch.autograd.grad(output[:, 0].sum(), x, create_graph=True)
+    return output[:, 0], gradient, output[:, 1:]

@@ -1,0 +1,189 @@
+"""Where a ray meets a signed distance field, and how that point moves when the field does.
+
+Names: a ray is `origins + t * directions` with origins, directions (N, 3) in the unit frame and unit directions; `t` (N,)
+are distances along it. Both tracers return a `Trace` and know nothing of networks: the field is a callable.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from heads.sdf import SDF
+
+
+STEEP = -0.05  # a ray that grazes the surface counts as this steep, lest it move without bound when the field does
+
+
+class Trace(NamedTuple):
+    """Where every ray hits the surface, or else comes closest to it."""
+
+    hit: Tensor  # (N,) bool
+    t_surface: Tensor  # (N,), only meaningful on a hit
+    slope: Tensor  # (N,), the field's derivative along the ray there, negative, only meaningful on a hit
+    t_closest: Tensor  # (N,), where the field is smallest
+
+
+def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Entry and exit distances (N,) of rays through the sphere at the origin, and which rays meet it; a miss gets its closest point twice."""
+    middle = -(origins * directions).sum(-1)
+    under_root = middle**2 - (origins**2).sum(-1) + radius**2
+    half = under_root.clamp(min=0).sqrt()
+    return (middle - half).clamp(min=0), (middle + half).clamp(min=0), under_root > 0
+
+
+def published(
+    sdf: SDF,
+    origins: Tensor,
+    directions: Tensor,
+    *,
+    generator: torch.Generator,
+    threshold: float = 5e-5,
+    iterations: int = 10,
+    samples: int = 100,
+    secant_steps: int = 8,
+    polish: Tensor | None = None,
+) -> Trace:
+    """Trace as IDR does (`ray_tracing.py`): two-sided sphere tracing, a sampler where it did not converge, then the secant method.
+
+    `polish` (N,) bool names the rays whose surface is wanted exactly (in training those inside the mask); default all.
+    `t_closest` is the best of `samples` random distances, as the published mask loss uses them.
+    """
+    near, far, inside = sphere_interval(origins, directions)
+
+    def at(t: Tensor, rays: Tensor) -> Tensor:
+        return sdf(origins[rays] + t[:, None] * directions[rays])
+
+    front, back = near.clone(), far.clone()
+    front_open, back_open = inside.clone(), inside.clone()
+    value_front, value_back = torch.zeros_like(near), torch.zeros_like(near)
+    value_front[inside] = at(front[inside], inside)
+    value_back[inside] = at(back[inside], inside)
+    for _ in range(iterations):
+        front_open &= value_front > threshold
+        back_open &= value_back > threshold
+        if not (front_open.any() or back_open.any()):
+            break
+        for t, value, open_, sign in ((front, value_front, front_open, 1.0), (back, value_back, back_open, -1.0)):
+            step = torch.where(open_, value, torch.zeros_like(value))
+            t += sign * step
+            value[open_] = at(t[open_], open_)
+            for backtrack in range(3):  # a step through the surface is taken back by 1/2, 1/4, 1/8
+                beyond = open_ & (value < 0)
+                if not beyond.any():
+                    break
+                t[beyond] -= sign * 0.5 / 2**backtrack * step[beyond]
+                value[beyond] = at(t[beyond], beyond)
+        front_open &= front < back
+        back_open &= front < back
+    front_open &= value_front > threshold
+    hit = inside & (front < back) & ~front_open
+    t_surface = front.clone()
+
+    unsure = inside & front_open & (front < back)
+    if unsure.any():
+        steps = torch.linspace(0, 1, samples, device=near.device)
+        t = front[unsure, None] + steps * (back - front)[unsure, None]
+        points = origins[unsure, None] + t[..., None] * directions[unsure, None]
+        values = sdf(points.reshape(-1, 3)).reshape(t.shape)
+        crossing, index = first_crossing(values)
+        t_before, t_after = t.gather(1, index - 1)[:, 0], t.gather(1, index)[:, 0]
+        v_before, v_after = values.gather(1, index - 1)[:, 0].clamp(min=0), values.gather(1, index)[:, 0]
+        rays = unsure.nonzero()[:, 0]
+        wanted = crossing if polish is None else crossing & polish[rays]
+        for _ in range(secant_steps):
+            t_middle = t_before - v_before * (t_after - t_before) / (v_after - v_before).where(wanted, torch.ones_like(v_after))
+            v_middle = torch.zeros_like(t_middle)
+            v_middle[wanted] = at(t_middle[wanted], rays[wanted])
+            outside = v_middle > 0
+            t_before, v_before = t_middle.where(outside & wanted, t_before), v_middle.where(outside & wanted, v_before)
+            t_after, v_after = t_middle.where(~outside & wanted, t_after), v_middle.where(~outside & wanted, v_after)
+        t_root = t_before - v_before * (t_after - t_before) / (v_after - v_before).where(wanted, torch.ones_like(v_after))
+        t_surface[rays] = t_root.where(wanted, t_after)
+        hit[rays] = crossing
+
+    step = 1e-3
+    slope = torch.full_like(t_surface, STEEP)
+    slope[hit] = ((at(t_surface[hit] + step, hit) - at(t_surface[hit] - step, hit)) / (2 * step)).clamp(max=STEEP)
+
+    random = torch.rand(samples, generator=generator, device=near.device).sort().values
+    start = near.where(~hit, t_surface)
+    t = start[:, None] + random * (far - start)[:, None]
+    values = sdf((origins[:, None] + t[..., None] * directions[:, None]).reshape(-1, 3)).reshape(t.shape)
+    t_closest = t.gather(1, values.argmin(1, keepdim=True))[:, 0]
+    return Trace(hit, t_surface, slope, t_closest.where(inside, near))
+
+
+def first_crossing(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each row of `values` (N, S) turns negative after its first sample, and the index (N, 1) at which it first does, at least 1."""
+    negative = values < 0
+    index = negative.int().argmax(1, keepdim=True)
+    return negative.any(1), index.clamp(min=1)
+
+
+class CachedField:
+    """A field remembered on a regular grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field itself."""
+
+    def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu", values: Tensor | None = None) -> None:
+        self.resolution = resolution
+        axis = torch.linspace(-1, 1, resolution, device=device)
+        self.points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
+        self.values = sdf(self.points) if values is None else values.to(device).clone()
+
+    @property
+    def cell(self) -> float:
+        """The grid's spacing in the unit frame."""
+        return 2.0 / (self.resolution - 1)
+
+    def refresh(self, sdf: SDF, *, band: float | None = None) -> None:
+        """Evaluate the field anew, everywhere or only where its remembered magnitude is below `band`."""
+        if band is None:
+            self.values = sdf(self.points)
+        else:
+            near = (self.values.abs() < band).nonzero()[:, 0]
+            self.values[near] = sdf(self.points[near])
+
+    def __call__(self, points: Tensor) -> Tensor:
+        volume = self.values.view(1, 1, self.resolution, self.resolution, self.resolution)
+        lookup = points.flip(-1).view(1, 1, 1, -1, 3)  # grid_sample wants (z, y, x)
+        return functional.grid_sample(volume, lookup, align_corners=True, padding_mode="border").view(-1)
+
+
+def cached(field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 96) -> Trace:
+    """Trace on a cached grid: sample every ray evenly, find the first crossing, then two secant steps on the true field.
+
+    `polish` (N,) bool names the rays that get the secant steps, default all hits. The slow twin is `published`.
+    """
+    near, far, inside = sphere_interval(origins, directions)
+    steps = torch.linspace(0, 1, samples, device=near.device)
+    t = near[:, None] + steps * (far - near)[:, None]
+    values = field((origins[:, None] + t[..., None] * directions[:, None]).reshape(-1, 3)).view(t.shape)
+    crossing, index = first_crossing(values)
+    hit = crossing & inside
+    t_closest = t.gather(1, values.argmin(1, keepdim=True))[:, 0]
+
+    v_before, v_after = values.gather(1, index - 1)[:, 0], values.gather(1, index)[:, 0]
+    step = t[:, 1] - t[:, 0]
+    slope = ((v_after - v_before) / step.clamp(min=1e-9)).clamp(max=STEEP)
+    t_surface = t.gather(1, index)[:, 0] - (v_after / slope).clamp(min=torch.zeros_like(step), max=step)
+    rays = (hit if polish is None else hit & polish).nonzero()[:, 0]
+    if len(rays):
+        origins, directions, flat, reach = origins[rays], directions[rays], slope[rays], field.cell
+        t0 = t_surface[rays]
+        v0 = sdf(origins + t0[:, None] * directions)
+        t1 = t0 - (v0 / flat).clamp(-reach, reach)
+        v1 = sdf(origins + t1[:, None] * directions)
+        slope[rays] = ((v1 - v0) / (t1 - t0)).where((t1 - t0).abs() > 1e-3, flat).clamp(max=STEEP)
+        t_surface[rays] = t1 - (v1 / slope[rays]).clamp(-reach, reach)
+    return Trace(hit, t_surface, slope, t_closest)
+
+
+def differentiable_intersection(t: Tensor, origins: Tensor, directions: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    """Surface points (N, 3) whose derivative with respect to the field's parameters is that of the true intersection.
+
+    x(theta) = c + (t - (f(x; theta) - f(x; theta_0)) / (grad f . v)) v with `value` = f(x; theta) (N,) and `slope` =
+    grad f . v (N,) (IDR eq. 3, `sample_network.py`). The tracer keeps slopes of grazing rays from vanishing.
+    """
+    moved = t - (value - value.detach()) / slope
+    return origins + moved[:, None] * directions

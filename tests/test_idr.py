@@ -1,0 +1,146 @@
+"""The fit against a shape known in closed form, its schedules against the published ones, and its reproducibility."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import ellipsoid_distance
+from torch import Tensor
+
+from heads import idr, priors, sdf, trace
+from heads.scene import Reconstruction, Scene
+
+TINY = replace(idr.SMOKE, epochs=40)
+
+
+def fit(scene: Scene, config: idr.Config = TINY, prior: priors.Prior | None = None, **state: dict[str, Tensor]) -> Reconstruction:
+    return idr.fit(scene, prior or priors.sphere(config.shape, 0), config, seed=0, resume=state.get("resume"))
+
+
+def surface_error_mm(result: Reconstruction) -> float:
+    points = torch.tensor(np.asarray(result.mesh_mm.vertices) / 150).float()
+    return float(ellipsoid_distance(points).abs().mean() * 150)
+
+
+def test_published_colour_network_has_the_published_number_of_parameters() -> None:
+    network = idr.ColourNetwork(idr.PAPER, torch.Generator())
+    assert sum(p.numel() for p in network.parameters()) == 940_038
+
+
+def test_a_fit_finds_the_ellipsoid(ellipsoid_scene: Scene) -> None:
+    config = replace(idr.LAPTOP, shape=sdf.Shape(width=64, depth=4, feature=16), colour_width=64, epochs=300, rays=512, grid=40, cell_mm=4.0)
+    start = surface_error_mm(fit(ellipsoid_scene, replace(config, epochs=1)))
+    assert surface_error_mm(fit(ellipsoid_scene, config)) < min(2.5, start / 3)
+
+
+def test_the_published_tracer_fits_as_the_cached_one_does(ellipsoid_scene: Scene) -> None:
+    errors = [surface_error_mm(fit(ellipsoid_scene, replace(TINY, tracer=tracer, epochs=80))) for tracer in idr.TRACERS]
+    assert errors[0] == pytest.approx(errors[1], rel=0.3, abs=1.0)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(ellipsoid_scene: Scene) -> None:
+    first, again = fit(ellipsoid_scene), fit(ellipsoid_scene)
+    other = idr.fit(ellipsoid_scene, priors.sphere(TINY.shape, 0), TINY, seed=1)
+    assert first.mesh_mm.vertices.tobytes() == again.mesh_mm.vertices.tobytes()
+    assert first.mesh_mm.vertices.tobytes() != other.mesh_mm.vertices.tobytes()
+
+
+def test_a_resumed_fit_ends_where_an_undisturbed_one_does(ellipsoid_scene: Scene) -> None:
+    states = {}
+
+    def keep(step: int, total: int, terms: dict[str, float], state: idr.StateOf) -> None:
+        if step == total // 2 + 3:
+            states["half"] = state()
+
+    whole = idr.fit(ellipsoid_scene, priors.sphere(TINY.shape, 0), TINY, on_step=keep)
+    resumed = fit(ellipsoid_scene, resume=states["half"])
+    assert whole.mesh_mm.vertices.tobytes() == resumed.mesh_mm.vertices.tobytes()
+    assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
+
+
+def test_a_single_scan_prior_starts_where_its_fit_ended(ellipsoid_scene: Scene) -> None:
+    taught = fit(ellipsoid_scene, replace(TINY, epochs=100))
+    prior = priors.single_scan("ellipsoid", TINY.shape, 100, taught)
+    first_loss = {}
+    for parts in (("geometry", "colour", "moments"), ("geometry",), ("colour",), ()):
+        first_loss[parts] = fit(ellipsoid_scene, replace(TINY, epochs=1), priors.carrying(prior, parts)).history[0]
+    everything = first_loss["geometry", "colour", "moments"]
+    assert everything["rgb"] < first_loss["geometry",]["rgb"]
+    assert everything["mask"] < first_loss["colour",]["mask"]
+
+
+def test_carrying_moments_changes_the_fit_and_nothing_else_at_the_first_step(ellipsoid_scene: Scene) -> None:
+    taught = fit(ellipsoid_scene, replace(TINY, epochs=100))
+    prior = priors.single_scan("ellipsoid", TINY.shape, 100, taught)
+    config = replace(TINY, epochs=10)
+    with_moments = fit(ellipsoid_scene, config, prior)
+    without = fit(ellipsoid_scene, config, priors.carrying(prior, ("geometry", "colour")))
+    assert with_moments.history[0]["rgb"] == without.history[0]["rgb"]
+    assert with_moments.mesh_mm.vertices.tobytes() != without.mesh_mm.vertices.tobytes()
+
+
+def test_schedules_are_those_of_the_text_and_of_the_shipped_files() -> None:
+    readme, shipped, cosine = (replace(idr.PAPER, schedule=name) for name in idr.SCHEDULES)
+    epochs = (0, 500, 999, 1000, 1499, 1500, 2499)
+    assert [idr.step_size_factor(readme, epoch, 500) for epoch in epochs] == [1] * 7
+    assert [idr.step_size_factor(shipped, epoch, 500) for epoch in epochs] == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert idr.step_size_factor(cosine, 500, 500) == pytest.approx(1.0)
+    assert idr.step_size_factor(cosine, 2500, 500) == pytest.approx(0.05)
+
+
+def test_alpha_doubles_at_the_published_epochs() -> None:
+    assert [idr.alpha_at(idr.PAPER, epoch) for epoch in (0, 249, 250, 500, 1250, 2000)] == [50, 50, 100, 200, 1600, 1600]
+
+
+def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: Scene) -> None:
+    config = TINY
+    pixels = idr.Pixels(ellipsoid_scene, config, torch.device("cpu"))
+    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    geometry = priors.network(priors.sphere(config.shape, 0), generator=torch.Generator())
+    colour = idr.ColourNetwork(config, torch.Generator().manual_seed(0))
+    field = sdf.distance(geometry)
+    traced = trace.cached(trace.CachedField(field, 32), field, batch[2], batch[3])
+    uniform = torch.rand(64, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    terms = idr.losses(geometry, colour, traced, batch, uniform, alpha=50.0)
+
+    surface = traced.hit & batch[1]
+    points = batch[2] + traced.t_surface.where(surface, traced.t_closest)[:, None] * batch[3]
+    silhouette, rgb = 0.0, 0.0
+    for index in range(len(points)):  # the slow twin: one ray at a time
+        value, normal, feature = sdf.value_and_gradient(geometry, points[index : index + 1])
+        if surface[index]:
+            seen = colour(points[index : index + 1], -batch[3][index : index + 1], normal, feature)
+            rgb += (seen - batch[0][index]).abs().sum().item()
+        else:
+            inside = torch.sigmoid(-50.0 * value)
+            silhouette -= torch.log(inside if batch[1][index] else 1 - inside).item() / 50
+    assert terms["rgb"].item() == pytest.approx(rgb / len(points), rel=1e-3)
+    assert terms["mask"].item() == pytest.approx(silhouette / len(points), rel=1e-3)
+    _, gradient, _ = sdf.value_and_gradient(geometry, torch.cat([points[surface], uniform]))
+    assert terms["eikonal"].item() == pytest.approx(((gradient.norm(dim=1) - 1) ** 2).mean().item(), rel=1e-4)
+
+
+def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene: Scene) -> None:
+    pixels = idr.Pixels(ellipsoid_scene, replace(TINY, rays=4000), torch.device("cpu"))
+    colours, mask, origins, directions = pixels.draw(0, torch.Generator().manual_seed(0))
+    far = trace.cached(trace.CachedField(ellipsoid_distance, 64), ellipsoid_distance, origins, directions)
+    assert (far.hit == mask).float().mean() > 0.995
+    assert (colours[~mask] == -1).all()
+    assert mask.float().mean() > 0.5  # half inside the masks, and more by chance
+
+
+def test_one_photograph_a_step_as_published(ellipsoid_scene: Scene) -> None:
+    pixels = idr.Pixels(ellipsoid_scene, replace(TINY, mixed_views=False), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    for step in range(7):
+        _, _, origins, _ = pixels.draw(step, generator)
+        assert torch.allclose(origins, ellipsoid_scene.unit_from_cam[step % 5, :3, 3].expand_as(origins))
+
+
+def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:
+    with pytest.raises(ValueError, match="ellipsoid.*empty"):
+        fit(replace(ellipsoid_scene, masks=torch.zeros_like(ellipsoid_scene.masks)))
+    for name, value in (("schedule", "slow"), ("tracer", "magic"), ("rays", 0), ("step_size", -1.0), ("rays_in_mask", 2.0)):
+        with pytest.raises(ValueError, match=name):
+            replace(idr.PAPER, **{name: value})

@@ -1,0 +1,68 @@
+"""The implicit network against closed forms and finite differences."""
+
+import pytest
+import torch
+
+from heads import sdf
+
+SMALL = sdf.Shape(width=64, depth=4, feature=8)
+
+
+def fresh(shape: sdf.Shape = SMALL) -> sdf.ImplicitNetwork:
+    return sdf.ImplicitNetwork(shape, torch.Generator().manual_seed(0))
+
+
+def test_encoding_is_the_published_order_without_pi() -> None:
+    x = torch.tensor([[0.1, -0.2, 0.3]])
+    waves = [f(x * scale) for scale in (1, 2) for f in (torch.sin, torch.cos)]
+    assert torch.equal(sdf.encode(x, 2), torch.cat([x, *waves], dim=1))
+
+
+def test_published_shape_has_the_published_number_of_parameters() -> None:
+    assert sum(p.numel() for p in fresh(sdf.Shape()).parameters()) == 1_975_220
+
+
+def test_fresh_network_is_the_sdf_of_a_sphere() -> None:
+    network = fresh(sdf.Shape(width=256, depth=8, feature=8))
+    directions = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(1)), dim=1)
+    for radius in (0.4, 0.6, 0.9):
+        value, gradient, _ = sdf.value_and_gradient(network, radius * directions)
+        assert abs(value.mean().item() - (radius - 0.6)) < 0.1
+        assert (torch.nn.functional.normalize(gradient, dim=1) * directions).sum(1).mean() > 0.95
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    network = fresh().double()
+    x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) / 2
+    _, gradient, _ = sdf.value_and_gradient(network, x)
+    field = sdf.distance(network)
+    for axis in range(3):
+        offset = 1e-6 * torch.eye(3, dtype=torch.float64)[axis]
+        assert torch.allclose(gradient[:, axis], (field(x + offset) - field(x - offset)) / 2e-6, atol=1e-5)
+
+
+def test_normals_carry_gradients_to_the_weights() -> None:
+    network = fresh()
+    _, gradient, _ = sdf.value_and_gradient(network, torch.rand(5, 3))
+    gradient.norm(dim=1).sum().backward()
+    assert all(p.grad is not None for name, p in network.named_parameters() if "original1" in name)
+
+
+def test_distance_does_not_depend_on_the_chunk_and_takes_no_points() -> None:
+    network, x = fresh(), torch.rand(1000, 3)
+    assert torch.allclose(sdf.distance(network)(x), sdf.distance(network, chunk=77)(x), atol=1e-6)
+    assert sdf.distance(network)(x[:0]).shape == (0,)
+
+
+def test_the_seed_decides_the_weights() -> None:
+    same, other = fresh(), sdf.ImplicitNetwork(SMALL, torch.Generator().manual_seed(1))
+    weights = [p.flatten() for p in fresh().parameters()]
+    assert torch.equal(torch.cat(weights), torch.cat([p.flatten() for p in same.parameters()]))
+    assert not torch.equal(torch.cat(weights), torch.cat([p.flatten() for p in other.parameters()]))
+
+
+def test_a_senseless_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="depth"):
+        sdf.Shape(depth=1)
+    with pytest.raises(ValueError, match="39"):
+        sdf.Shape(width=39)

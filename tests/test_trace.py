@@ -1,0 +1,129 @@
+"""Tracing against closed forms, and the fast tracer against the published one."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from heads import sdf, trace
+
+RADIUS = 0.6
+
+
+def sphere(points: Tensor) -> Tensor:
+    return points.norm(dim=-1) - RADIUS
+
+
+def blobs(points: Tensor) -> Tensor:
+    """Two spheres and a dent: rays can leave and enter again."""
+    two = torch.minimum((points - torch.tensor([0.3, 0.0, 0.0])).norm(dim=-1) - 0.3, (points + torch.tensor([0.4, 0.1, 0.0])).norm(dim=-1) - 0.35)
+    return torch.maximum(two, 0.25 - (points - torch.tensor([0.3, 0.4, 0.2])).norm(dim=-1))
+
+
+def rays(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    origins = 3 * torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=1)
+    targets = (torch.rand(count, 3, generator=generator) * 2 - 1) * 0.8
+    return origins, torch.nn.functional.normalize(targets - origins, dim=1)
+
+
+def sphere_hits(origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    near, _, hit = trace.sphere_interval(origins, directions, RADIUS)
+    return near, hit
+
+
+def run(name: str, field: sdf.SDF, origins: Tensor, directions: Tensor) -> trace.Trace:
+    if name == "published":
+        return trace.published(field, origins, directions, generator=torch.Generator().manual_seed(0))
+    return trace.cached(trace.CachedField(field, 64), field, origins, directions)
+
+
+@pytest.mark.parametrize("tracer", ["published", "cached"])
+def test_tracing_a_sphere_is_the_quadratic_formula(tracer: str) -> None:
+    origins, directions = rays(2000)
+    near, hit = sphere_hits(origins, directions)
+    grazing = ((origins * directions).sum(1) ** 2 - (origins**2).sum(1) + RADIUS**2).abs() < 0.02
+    result = run(tracer, sphere, origins, directions)
+    assert torch.equal(result.hit[~grazing], hit[~grazing])
+    both = hit & ~grazing
+    assert (result.t_surface - near)[both].abs().max() < 1e-4
+    slope = ((origins + near[:, None] * directions) / RADIUS * directions).sum(1)
+    assert (result.slope - slope)[both & (slope < -0.3)].abs().max() < 0.05
+
+
+@pytest.mark.parametrize("tracer", ["published", "cached"])
+def test_a_miss_gives_the_closest_point_of_the_ray(tracer: str) -> None:
+    origins, directions = rays(2000)
+    result = run(tracer, sphere, origins, directions)
+    closest = -(origins * directions).sum(1)
+    missed = ~result.hit
+    found = (origins + result.t_closest[:, None] * directions).norm(dim=1)
+    expected = (origins + closest[:, None] * directions).norm(dim=1)
+    assert missed.sum() > 200
+    assert (found - expected)[missed].abs().max() < 0.02
+
+
+def test_the_cached_tracer_finds_the_published_surface() -> None:
+    origins, directions = rays(4000, seed=3)
+    published, cached = run("published", blobs, origins, directions), run("cached", blobs, origins, directions)
+    assert (published.hit == cached.hit).float().mean() > 0.99
+    both = published.hit & cached.hit
+    gap = (published.t_surface - cached.t_surface)[both].abs()
+    assert gap.median() < 1e-4 and (gap < 5e-3).float().mean() > 0.99
+
+
+def test_the_cached_tracer_asks_the_network_far_less() -> None:
+    asked = {"published": 0, "cached": 0}
+
+    def counting(name: str) -> sdf.SDF:
+        def field(points: Tensor) -> Tensor:
+            asked[name] += len(points)
+            return blobs(points)
+
+        return field
+
+    origins, directions = rays(1000)
+    grid = trace.CachedField(blobs, 64)
+    run("published", counting("published"), origins, directions)
+    trace.cached(grid, counting("cached"), origins, directions)
+    assert asked["cached"] * 20 < asked["published"]
+
+
+def test_only_polished_rays_ask_the_network() -> None:
+    origins, directions = rays(100)
+    grid = trace.CachedField(sphere, 32)
+
+    def forbidden(points: Tensor) -> Tensor:
+        raise AssertionError("the network was asked")
+
+    trace.cached(grid, forbidden, origins, directions, polish=torch.zeros(100, dtype=torch.bool))
+
+
+def test_a_field_without_a_surface_is_never_hit() -> None:
+    origins, directions = rays(200)
+    for tracer in ("published", "cached"):
+        result = run(tracer, lambda points: points.norm(dim=-1) + 0.1, origins, directions)
+        assert not result.hit.any() and result.t_closest.isfinite().all()
+
+
+def test_intersection_moves_as_the_sphere_grows() -> None:
+    origins, directions = rays(500)
+    near, hit = sphere_hits(origins, directions)
+    origins, directions, t = origins[hit], directions[hit], near[hit]
+    surface = origins + t[:, None] * directions
+    slope = (surface / RADIUS * directions).sum(1)
+    steep = slope < -0.2
+    radius = torch.tensor(RADIUS, requires_grad=True)
+    moved = trace.differentiable_intersection(t, origins, directions, surface.norm(dim=1) - radius, slope)
+    (derivative,) = torch.autograd.grad(((moved - origins) * directions).sum(1)[steep].sum(), radius)
+    assert torch.allclose(moved, surface)
+    expected = (1 / slope)[steep].sum()  # dt/dr of |c + t v| = r
+    assert torch.allclose(derivative, expected, rtol=1e-4)
+
+
+def test_a_narrow_band_refresh_equals_a_full_one_near_the_surface() -> None:
+    grid, moved = trace.CachedField(sphere, 32), lambda points: (points - 0.02).norm(dim=-1) - RADIUS
+    full = trace.CachedField(moved, 32)
+    grid.refresh(moved, band=0.2)
+    near = full.values.abs() < 0.1
+    assert torch.equal(grid.values[near], full.values[near])
+    assert not torch.equal(grid.values, full.values)
