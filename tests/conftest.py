@@ -40,6 +40,11 @@ def ellipsoid_scene() -> Scene:
         masks.append(hit.view(size, size))
         poses.append(pose)
     return Scene(
-        "ellipsoid", (0, 1, 2, 3, 4), torch.stack(images), torch.stack(masks), px_from_cam.expand(5, 3, 3).contiguous(), torch.stack(poses),
+        "ellipsoid",
+        (0, 1, 2, 3, 4),
+        torch.stack(images),
+        torch.stack(masks),
+        px_from_cam.expand(5, 3, 3).contiguous(),
+        torch.stack(poses),
         torch.diag(torch.tensor([150.0, 150.0, 150.0, 1.0])),
     )

@@ -29,7 +29,9 @@ def test_published_colour_network_has_the_published_number_of_parameters() -> No
 
 
 def test_a_fit_finds_the_ellipsoid(ellipsoid_scene: Scene) -> None:
-    config = replace(idr.LAPTOP, shape=sdf.Shape(width=64, depth=4, feature=16), colour_width=64, epochs=300, rays=512, grid=40, cell_mm=4.0)
+    config = replace(
+        idr.LAPTOP, shape=sdf.Shape(width=64, depth=4, feature=16), colour_width=64, epochs=300, rays=512, grid=40, cell_mm=4.0
+    )
     start = surface_error_mm(fit(ellipsoid_scene, replace(config, epochs=1)))
     assert surface_error_mm(fit(ellipsoid_scene, config)) < min(2.5, start / 3)
 
@@ -139,7 +141,7 @@ def test_one_photograph_a_step_as_published(ellipsoid_scene: Scene) -> None:
 
 
 def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:
-    with pytest.raises(ValueError, match="ellipsoid.*empty"):
+    with pytest.raises(ValueError, match=r"ellipsoid.*empty"):
         fit(replace(ellipsoid_scene, masks=torch.zeros_like(ellipsoid_scene.masks)))
     for name, value in (("schedule", "slow"), ("tracer", "magic"), ("rays", 0), ("step_size", -1.0), ("rays_in_mask", 2.0)):
         with pytest.raises(ValueError, match=name):

@@ -15,7 +15,9 @@ def sphere(points: Tensor) -> Tensor:
 
 def blobs(points: Tensor) -> Tensor:
     """Two spheres and a dent: rays can leave and enter again."""
-    two = torch.minimum((points - torch.tensor([0.3, 0.0, 0.0])).norm(dim=-1) - 0.3, (points + torch.tensor([0.4, 0.1, 0.0])).norm(dim=-1) - 0.35)
+    two = torch.minimum(
+        (points - torch.tensor([0.3, 0.0, 0.0])).norm(dim=-1) - 0.3, (points + torch.tensor([0.4, 0.1, 0.0])).norm(dim=-1) - 0.35
+    )
     return torch.maximum(two, 0.25 - (points - torch.tensor([0.3, 0.4, 0.2])).norm(dim=-1))
 
 

@@ -33,7 +33,7 @@ def decompose(px_from_frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rays(px_from_cam: Tensor, frame_from_cam: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Origins and unit directions, both (..., N, 3), of the rays through `pixels` (..., N, 2) of cameras (..., 3, 3) and (..., 4, 4)."""
+    """Origins and unit directions (..., N, 3) of the rays through `pixels` (..., N, 2) of cameras (..., 3, 3), (..., 4, 4)."""
     assert pixels.shape[-1] == 2 and px_from_cam.shape[-2:] == (3, 3) and frame_from_cam.shape[-2:] == (4, 4)
     homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
     in_cam = homogeneous @ torch.linalg.inv(px_from_cam).transpose(-1, -2)
@@ -51,7 +51,7 @@ def project(px_from_cam: Tensor, frame_from_cam: Tensor, points: Tensor) -> Tens
 
 
 def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) that looks at `target` (3,) with `up` (3,) upwards in the picture."""
+    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) that looks at `target` (3,); `up` (3,) points up in the picture."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, up)
     right = right / np.linalg.norm(right)

@@ -6,7 +6,8 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import ceil, cos, pi
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from heads import camera, mesh, priors, sdf, trace
 from heads.scene import Reconstruction, Scene
 
 SCHEDULES = ("readme", "shipped", "cosine")
+COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 
 
@@ -26,11 +28,12 @@ TRACERS = ("cached", "published")
 class Config:
     """How `fit` works; the defaults are the published constants (`dtu_fixed_cameras.conf`, `idr_train.py`)."""
 
-    shape: sdf.Shape = sdf.Shape()
+    shape: sdf.Shape = field(default_factory=sdf.Shape)
     colour_width: int = 512
     colour_depth: int = 4
     view_octaves: int = 4  # multires_view
     point_octaves: int = 0  # the published colour network does not encode the points
+    colour_sees: str = "idr"  # mode: idr, or no_view_dir, which leaves out the direction of view
     epochs: int = 2000  # nepoch, counted on top of the prior's
     steps_per_view: float = 1.0
     rays: int = 2048  # num_pixels, of one photograph a step or, with mixed_views, of all
@@ -44,6 +47,7 @@ class Config:
     colour_step_size: float = 1e-4
     eikonal_weight: float = 0.1
     mask_weight: float = 100.0
+    clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
     alpha: float = 50.0
     alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # alpha doubles here
     cell_mm: float = 1.0  # of the extracted mesh
@@ -54,7 +58,19 @@ class Config:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
         if self.tracer not in TRACERS:
             raise ValueError(f"tracer must be one of {', '.join(TRACERS)}, not {self.tracer!r}")
-        for name in ("epochs", "steps_per_view", "rays", "grid", "refresh_every", "step_size", "colour_step_size", "cell_mm", "alpha"):
+        if self.colour_sees not in COLOUR_SEES:
+            raise ValueError(f"colour_sees must be one of {', '.join(COLOUR_SEES)}, not {self.colour_sees!r}")
+        for name in (
+            "epochs",
+            "steps_per_view",
+            "rays",
+            "grid",
+            "refresh_every",
+            "step_size",
+            "colour_step_size",
+            "cell_mm",
+            "alpha",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not 0 <= self.rays_in_mask <= 1:
@@ -62,34 +78,50 @@ class Config:
 
 
 PAPER = Config()
-LAPTOP = Config(
+LAPTOP = Config(  # why these, and what else was tried: LOG.md
     shape=sdf.Shape(width=128, depth=4, feature=64),
     colour_width=128,
     colour_depth=3,
-    steps_per_view=0.15,
+    point_octaves=5,
+    colour_sees="no_view_dir",
+    steps_per_view=0.2,
     rays=1024,
     mixed_views=True,
-    rays_in_mask=0.5,
+    rays_in_mask=0.75,
     schedule="cosine",
-    step_size=1e-4,
-    colour_step_size=1e-3,
+    step_size=2e-4,
+    colour_step_size=2e-3,
+    clip=2.0,
     cell_mm=2.0,
 )
 SMOKE = replace(
-    LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2), colour_width=32, colour_depth=2, epochs=100, rays=128, grid=24, cell_mm=8.0
+    LAPTOP,
+    shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2),
+    colour_width=32,
+    colour_depth=2,
+    epochs=100,
+    rays=128,
+    grid=24,
+    refresh_every=10,
+    cell_mm=8.0,
 )
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
 class ColourNetwork(nn.Module):
-    """Points, view directions, normals (N, 3) and features (N, F) -> colours (N, 3) in [-1, 1] (rendering network, mode `idr`)."""
+    """Points, view directions, normals (N, 3) and features (N, F) -> colours (N, 3) in [-1, 1] (the rendering network)."""
 
     def __init__(self, config: Config, generator: torch.Generator) -> None:
         super().__init__()
-        self.view_octaves, self.point_octaves = config.view_octaves, config.point_octaves
-        sizes = [9 + 6 * (config.view_octaves + config.point_octaves) + config.shape.feature] + [config.colour_width] * config.colour_depth + [3]
+        self.view_octaves, self.point_octaves, self.sees_view = (
+            config.view_octaves,
+            config.point_octaves,
+            config.colour_sees == "idr",
+        )
+        view = (3 + 6 * config.view_octaves) if self.sees_view else 0
+        sizes = [6 + 6 * config.point_octaves + view + config.shape.feature] + [config.colour_width] * config.colour_depth + [3]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layer = nn.Linear(inputs, outputs)
             with torch.no_grad():
                 nn.init.uniform_(layer.weight, -(inputs**-0.5), inputs**-0.5, generator=generator)  # PyTorch's default
@@ -99,8 +131,8 @@ class ColourNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, points: Tensor, views: Tensor, normals: Tensor, features: Tensor) -> Tensor:
-        encoded = [sdf.encode(points, self.point_octaves), sdf.encode(views, self.view_octaves)]
-        return self.layers(torch.cat([*encoded, normals, features], dim=-1))
+        seen = [sdf.encode(views, self.view_octaves)] if self.sees_view else []
+        return self.layers(torch.cat([sdf.encode(points, self.point_octaves), *seen, normals, features], dim=-1))
 
 
 class Pixels:
@@ -122,7 +154,9 @@ class Pixels:
         if self.config.mixed_views:
             in_mask = round(count * self.config.rays_in_mask)
             anywhere = torch.randint(views * height * width, (count - in_mask,), generator=generator).to(self.device)
-            index = torch.cat([self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)], anywhere])
+            index = torch.cat(
+                [self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)], anywhere]
+            )
         else:
             index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator).to(self.device)
         view, row, column = index // (height * width), index // width % height, index % width
@@ -177,13 +211,19 @@ StateOf = Callable[[], dict[str, Tensor]]
 
 
 class OnStep(Protocol):
-    """Called after every step with its number, the number of steps, the losses, and a function that gives the fit's whole state."""
+    """Called after every step with its number, the number of steps, the losses, and a function for the fit's whole state."""
 
     def __call__(self, step: int, total: int, terms: dict[str, float], state: StateOf) -> None: ...
 
 
 def fit(
-    scene: Scene, prior: priors.Prior, config: Config, *, seed: int = 0, on_step: OnStep | None = None, resume: dict[str, Tensor] | None = None
+    scene: Scene,
+    prior: priors.Prior,
+    config: Config,
+    *,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    resume: dict[str, Tensor] | None = None,
 ) -> Reconstruction:
     """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
     device = torch.device(config.device)
@@ -193,9 +233,14 @@ def fit(
     colour = ColourNetwork(config, generator).to(device)
     if weights := priors.part(prior, "colour"):
         colour.load_state_dict(weights)
-    named = {f"geometry.{name}": p for name, p in geometry.named_parameters()} | {f"colour.{name}": p for name, p in colour.named_parameters()}
+    named = {f"geometry.{name}": p for name, p in geometry.named_parameters()} | {
+        f"colour.{name}": p for name, p in colour.named_parameters()
+    }
     optimizer = torch.optim.Adam(
-        [{"params": list(geometry.parameters()), "base": config.step_size}, {"params": list(colour.parameters()), "base": config.colour_step_size}],
+        [
+            {"params": list(geometry.parameters()), "base": config.step_size},
+            {"params": list(colour.parameters()), "base": config.colour_step_size},
+        ],
         lr=config.step_size,
     )
     load_moments(optimizer, named, priors.part(prior, "moments"))
@@ -230,8 +275,8 @@ def fit(
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
                 if step % config.refresh_every == 0 and step > 0:
-                    full = step % (8 * config.refresh_every) == 0
-                    grid.refresh(field, band=None if full else 4 * grid.cell)
+                    full = step <= 8 * config.refresh_every or step % (8 * config.refresh_every) == 0
+                    grid.refresh(field, band=None if full else 2 * grid.cell)
                 traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
             else:
                 traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
@@ -243,6 +288,8 @@ def fit(
             group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
         optimizer.zero_grad()
         loss.backward()
+        if config.clip:
+            nn.utils.clip_grad_norm_(named.values(), config.clip)
         optimizer.step()
         if step % 10 == 0 or step + 1 == total:
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
@@ -258,4 +305,6 @@ def load_moments(optimizer: torch.optim.Adam, named: dict[str, nn.Parameter], mo
     for name, parameter in named.items():
         found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
         if found:
-            optimizer.state[parameter] = {key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()}
+            optimizer.state[parameter] = {
+                key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()
+            }

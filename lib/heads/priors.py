@@ -33,7 +33,7 @@ def sphere(shape: sdf.Shape, seed: int) -> Prior:
 
 
 def single_scan(name: str, shape: sdf.Shape, epoch: int, reconstruction: Reconstruction) -> Prior:
-    """Another person's reconstruction as a prior: BaseH3D-Net's "embarrassingly simple" one, IDR trained on all views of one subject."""
+    """Another person's reconstruction as a prior, BaseH3D-Net's: IDR trained on all views of that one subject."""
     return Prior(name, shape, epoch, reconstruction.tensors)
 
 

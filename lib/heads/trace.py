@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from heads.sdf import SDF
 
-
 STEEP = -0.05  # a ray that grazes the surface counts as this steep, lest it move without bound when the field does
 
 
@@ -26,7 +25,7 @@ class Trace(NamedTuple):
 
 
 def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Entry and exit distances (N,) of rays through the sphere at the origin, and which rays meet it; a miss gets its closest point twice."""
+    """Entry and exit distances (N,) of rays through a sphere at the origin, and which rays meet it; a miss: its closest point twice."""
     middle = -(origins * directions).sum(-1)
     under_root = middle**2 - (origins**2).sum(-1) + radius**2
     half = under_root.clamp(min=0).sqrt()
@@ -45,7 +44,7 @@ def published(
     secant_steps: int = 8,
     polish: Tensor | None = None,
 ) -> Trace:
-    """Trace as IDR does (`ray_tracing.py`): two-sided sphere tracing, a sampler where it did not converge, then the secant method.
+    """Trace as IDR does (`ray_tracing.py`): two-sided sphere tracing, a sampler where it did not converge, the secant method.
 
     `polish` (N,) bool names the rays whose surface is wanted exactly (in training those inside the mask); default all.
     `t_closest` is the best of `samples` random distances, as the published mask loss uses them.
@@ -103,9 +102,9 @@ def published(
         t_surface[rays] = t_root.where(wanted, t_after)
         hit[rays] = crossing
 
-    step = 1e-3
+    small = 1e-3
     slope = torch.full_like(t_surface, STEEP)
-    slope[hit] = ((at(t_surface[hit] + step, hit) - at(t_surface[hit] - step, hit)) / (2 * step)).clamp(max=STEEP)
+    slope[hit] = ((at(t_surface[hit] + small, hit) - at(t_surface[hit] - small, hit)) / (2 * small)).clamp(max=STEEP)
 
     random = torch.rand(samples, generator=generator, device=near.device).sort().values
     start = near.where(~hit, t_surface)
@@ -116,14 +115,14 @@ def published(
 
 
 def first_crossing(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each row of `values` (N, S) turns negative after its first sample, and the index (N, 1) at which it first does, at least 1."""
+    """Whether each row of `values` (N, S) turns negative, and the index (N, 1) at which it first does, at least 1."""
     negative = values < 0
     index = negative.int().argmax(1, keepdim=True)
     return negative.any(1), index.clamp(min=1)
 
 
 class CachedField:
-    """A field remembered on a regular grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field itself."""
+    """A field remembered on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field."""
 
     def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu", values: Tensor | None = None) -> None:
         self.resolution = resolution
@@ -137,11 +136,12 @@ class CachedField:
         return 2.0 / (self.resolution - 1)
 
     def refresh(self, sdf: SDF, *, band: float | None = None) -> None:
-        """Evaluate the field anew, everywhere or only where its remembered magnitude is below `band`."""
+        """Evaluate the field anew, everywhere or only where its remembered magnitude is below `band`, and one cell around."""
         if band is None:
             self.values = sdf(self.points)
         else:
-            near = (self.values.abs() < band).nonzero()[:, 0]
+            inside = (self.values.abs() < band).float().view(1, 1, self.resolution, self.resolution, self.resolution)
+            near = functional.max_pool3d(inside, 3, stride=1, padding=1).flatten().nonzero()[:, 0]
             self.values[near] = sdf(self.points[near])
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -150,7 +150,9 @@ class CachedField:
         return functional.grid_sample(volume, lookup, align_corners=True, padding_mode="border").view(-1)
 
 
-def cached(field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 96) -> Trace:
+def cached(
+    field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 96
+) -> Trace:
     """Trace on a cached grid: sample every ray evenly, find the first crossing, then two secant steps on the true field.
 
     `polish` (N,) bool names the rays that get the secant steps, default all hits. The slow twin is `published`.
@@ -176,6 +178,7 @@ def cached(field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *,
         v1 = sdf(origins + t1[:, None] * directions)
         slope[rays] = ((v1 - v0) / (t1 - t0)).where((t1 - t0).abs() > 1e-3, flat).clamp(max=STEEP)
         t_surface[rays] = t1 - (v1 / slope[rays]).clamp(-reach, reach)
+        hit[rays] = v1.abs() < reach / 2  # what the grid remembers there is no longer so
     return Trace(hit, t_surface, slope, t_closest)
 
 

@@ -1,0 +1,201 @@
+"""The command line: `python -m heads study FILE` runs a study, `run NOTEBOOK OUT` one notebook, `notebooks` makes the .ipynb."""
+
+import argparse
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from heads import runs, study
+from heads.runs import Record
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m heads", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("study", help="run a whole study, only what is missing of it")
+    command.add_argument("file", type=Path)
+    command.add_argument("--cores", default="2")
+    command.add_argument("--profile", default="profiles/local")
+
+    command = commands.add_parser("run", help="run one notebook, as a job of a study does")
+    command.add_argument("notebook", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter; the value as in YAML"
+    )
+    command.add_argument("--record", type=Path, help="the record that the notebook writes, or this command if the notebook fails")
+    command.add_argument(
+        "--after", type=Path, nargs="*", default=[], help="records that must be well, else this run fails for their reason"
+    )
+    command.add_argument("--soft", action="store_true", help="exit 0 when a cell raises and the record says so")
+
+    commands.add_parser("notebooks", help="make notebooks/*.ipynb from their sources")
+
+    given = parser.parse_args()
+    os.chdir(runs.root())
+    try:
+        if given.command == "study":
+            return run_study(given.file, given.cores, given.profile)
+        if given.command == "run":
+            values = {name: yaml.safe_load(value) for name, value in given.p}
+            return run_notebook(given.notebook, given.output, values, given.record, given.after, given.soft)
+        return make_notebooks()
+    except (ValueError, OSError, RuntimeError) as error:
+        return say(str(error))
+    except KeyboardInterrupt:
+        return say("stopped", 130)
+
+
+def say(sentence: str, code: int = 1) -> int:
+    print(sentence, file=sys.stderr, flush=True)
+    return code
+
+
+# ---- notebooks
+
+
+def make_notebooks() -> int:
+    from heads import notebooks
+
+    changed = notebooks.write_all(Path("notebooks"))
+    print("\n".join(str(path) for path in changed) or "all notebooks are up to date")
+    return 0
+
+
+def run_notebook(
+    source: Path, output: Path, parameters: dict[str, object], record: Path | None, after: list[Path], soft: bool
+) -> int:
+    """Run one notebook and leave a record in any case but a crash; a failure among `after` is passed on without a kernel."""
+    label = f"{source.stem} {output.stem.removeprefix(source.stem).lstrip('.')}".rstrip()
+    for path in after:
+        earlier = runs.read_record(path)
+        if earlier.status == "failed":
+            if record is not None:
+                runs.write_record(record, Record(source.stem, "failed", earlier.reason, parameters, peak_mb=None))
+            return say(f"{label}: not run: {earlier.reason}", 0 if soft else 1)
+
+    from heads import notebooks
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    written = record.stat().st_mtime_ns if record is not None and record.exists() else None
+    began = time.monotonic()
+    try:
+        notebooks.execute(source, output, parameters)
+    except notebooks.Failed as failure:
+        if record is not None:
+            spent = time.monotonic() - began
+            runs.write_record(record, Record(source.stem, "failed", str(failure), parameters, seconds=spent, peak_mb=None))
+        return say(f"{label}: failed: {failure} (see {output})", 0 if soft and record is not None else 1)
+    if record is not None and (not record.exists() or record.stat().st_mtime_ns == written):
+        raise RuntimeError(f"{source}: it ended well, but did not write {record}; do its parameters say so?")
+    return say(f"{label}: {time.monotonic() - began:.0f} s", 0)
+
+
+# ---- studies
+
+
+def run_study(path: Path, cores: str, profile: str) -> int:
+    """Run what is missing of a study; prints what each stage took and a line for each run that failed, and is 1 if any did."""
+    plan = study.read(path)
+    check(plan)
+    for folder in ("runs", "results", "figures"):
+        writable(Path(folder))
+    with open("runs/.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return say("another study is running here (runs/.lock is taken); wait for its end")
+        snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--cores", cores, "--config", f"study={path}"]
+        if any(Path(".snakemake/locks").glob("*")):  # left by a run that was killed, for no other holds our own lock
+            subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
+        again = [str(record) for record in to_do_again(plan)]
+        began = time.monotonic()
+        # snakemake inherits our lock, so that it stays taken if this process alone is killed
+        process = subprocess.Popen([*snakemake, *(["--forcerun", *again] if again else [])], pass_fds=[lock.fileno()])
+        while process.returncode is None:
+            with suppress(KeyboardInterrupt):  # which snakemake gets as well, and ends its jobs
+                process.wait()
+        spent = time.monotonic() - began
+    report(plan, spent)
+    failed = failures(plan)
+    for line in failed:
+        say(line)
+    if process.returncode and not failed:
+        say(f"snakemake ended with code {process.returncode}; the executed notebooks are in runs/{plan.name}/notebooks")
+    return 1 if failed or process.returncode else 0
+
+
+def check(plan: study.Study) -> None:
+    """Try the overrides of a study on the config they are for, so that a wrong one costs no work."""
+    from heads import idr
+
+    for where, overrides in [
+        ("", plan.overrides),
+        *((f"methods: {method.name}: ", method.overrides) for method in plan.methods),
+        *((f"priors: {name}: ", prior.overrides) for name, prior in plan.priors.items()),
+    ]:
+        try:
+            runs.configured(idr.PRESETS[plan.preset], overrides)
+        except ValueError as error:
+            raise ValueError(f"{plan.path}: {where}{error}") from None
+
+
+def writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise OSError(
+            f"{folder}/: cannot be written to ({error.strerror}); a study writes to runs/, results/ and figures/"
+        ) from None
+
+
+def to_do_again(plan: study.Study) -> list[Path]:
+    """Records of failed runs, and of those whose files have gone since."""
+    fits = plan.fit_jobs()
+    paths = [job.record for job in plan.data_jobs()] + [plan.prior_job(name).record for name in plan.trained_priors()]
+    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits] + [study.TableJob(plan.path).record]
+    return [path for path in paths if path.is_file() and not whole(path)]
+
+
+def whole(path: Path) -> bool:
+    """Whether a record can be read, is well, and has its files."""
+    try:
+        record = runs.read_record(path)
+    except ValueError:
+        return False
+    return record.status == "ok" and all(Path(file).exists() for file in record.files)
+
+
+def failures(plan: study.Study) -> list[str]:
+    """A line for each run of the study that has no score."""
+    lines = []
+    for fit in plan.fit_jobs():
+        path = plan.score_job(fit).record
+        if not path.is_file():
+            lines.append(f"not finished: {fit.name} (see runs/{plan.name}/notebooks)")
+        elif (record := runs.read_record(path)).status != "ok":
+            lines.append(f"failed: {fit.name}: {record.reason}")
+    return lines
+
+
+def report(plan: study.Study, spent: float) -> None:
+    """Print what each stage took, from the executed notebooks, whenever they ran."""
+    print(f"\n{'stage':<16}{'runs':>6}{'seconds':>10}")
+    for stage, seconds in runs.stage_seconds(plan).items():
+        print(f"{stage:<16}{len(seconds):>6}{sum(seconds):>10.0f}")
+    print(f"this time: {spent:.0f} s from start to end\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,528 @@
+"""The H3DS layout on disk: one folder of scenes, read, written, and, for those with a token, downloaded.
+
+    ROOT/config.toml                                scenes, tags, and which pictures make the 3-view, 4-view, ... set
+    ROOT/version.txt                                one line, the `version` of that TOML
+    ROOT/SCENE/{image,mask}/                        one photograph and one mask a picture number, sorted by name
+    ROOT/SCENE/cameras.npz                          world_mat_i (px_from_mm) and scale_mat_0 (mm_from_unit), 4x4
+    ROOT/SCENE/full_head.obj                        the scan, in millimetres
+    ROOT/SCENE/landmarks.txt, regions/NAME.txt      vertices of the scan
+
+The picture number is the position in the sorted folder and the i of `world_mat_i`, as in the h3ds package and IDR.
+A `config` is None (the folder's own TOML, or the official one of its version), "v1" or "v2" (official), or a path.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+import trimesh
+from PIL import Image
+
+from heads import camera
+from heads.metric import Truth
+from heads.scene import Scene
+
+VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
+OFFICIAL = {"v1": "0.2", "v2": "0.4"}
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+NEEDED = ("face", "face_sphere")  # the regions that the scores use
+
+# ---- reading
+
+
+def read_config(root: str | Path, config: str | Path | None = None) -> dict[str, Any]:
+    """The TOML of the folder `root`, checked against its version.txt."""
+    root = Path(root)
+    version_file = root / "version.txt"
+    found = version_file.read_text().split("\n")[0].strip() if version_file.is_file() else None
+    if config is None and not (root / "config.toml").is_file():
+        config = next((name for name, version in OFFICIAL.items() if version == found), None)
+    path = _config_path(config or root / "config.toml")
+    settings = _read_toml(path)
+    if found is None and config in OFFICIAL:
+        raise FileNotFoundError(f"{version_file}: no such file; H3DS {config} is not (or not completely) there")
+    if found is not None and found != str(settings["version"]):
+        raise ValueError(f"{version_file}: the data are version {found}, but {path} is for version {settings['version']}")
+    return settings
+
+
+def scenes(root: str | Path, *, tag: str | None = None, config: str | Path | None = None) -> list[str]:
+    """Names of the scenes that the TOML lists, in its order, or of those that carry `tag`."""
+    listed = read_config(root, config)["scenes"]
+    return [scene_id for scene_id, entry in listed.items() if tag is None or tag in entry.get("tags", [])]
+
+
+def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> Scene:
+    """Photographs, masks and cameras of one scene; `views` is a number of views of the TOML, or a list of picture numbers.
+
+    Only the pictures asked for are decoded. The unit frame is that of `scale_mat_0`, for all views.
+    """
+    folder, entry = _scene(root, scene_id, config)
+    numbers = _view_list(entry, views, scene_id)
+    cameras = _read_cameras(folder / "cameras.npz", scene_id)
+    count = int(entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras)))
+    image_paths = _pictures(folder / "image", "img", count, scene_id)
+    mask_paths = _pictures(folder / "mask", "mask", count, scene_id)
+    wrong = [number for number in numbers if not 0 <= number < count]
+    if wrong:
+        raise ValueError(f"scene {scene_id}: there is no picture {wrong[0]}; it has pictures 0 to {count - 1}")
+
+    mm_from_unit = _matrix(cameras, "scale_mat_0", folder, scene_id)
+    images: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
+    intrinsics: list[np.ndarray] = []
+    poses: list[np.ndarray] = []
+    for number in numbers:
+        image = _decode(image_paths[number], "RGB", scene_id)
+        mask = _decode(mask_paths[number], "L", scene_id) > 127.5
+        if mask.shape != image.shape[:2]:
+            raise ValueError(
+                f"{mask_paths[number]}: the mask of scene {scene_id} is {_size(mask)} pixels, its image "
+                f"{image_paths[number].name} is {_size(image)}"
+            )
+        if images and image.shape != images[0].shape:
+            raise ValueError(
+                f"{image_paths[number]}: the image of scene {scene_id} is {_size(image)} pixels, others are {_size(images[0])}"
+            )
+        if not mask.any():
+            raise ValueError(f"{mask_paths[number]}: the mask of scene {scene_id} is empty (no pixel is brighter than 127.5)")
+        px_from_mm = _matrix(cameras, f"world_mat_{number}", folder, scene_id)
+        try:
+            px_from_cam, unit_from_cam = camera.decompose(px_from_mm @ mm_from_unit)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'cameras.npz'}: world_mat_{number} of scene {scene_id}: {error}") from None
+        images.append(image)
+        masks.append(mask)
+        intrinsics.append(px_from_cam)
+        poses.append(unit_from_cam)
+    return Scene(
+        name=scene_id,
+        views=tuple(numbers),
+        images=torch.from_numpy(np.stack(images)).float() / 255,
+        masks=torch.from_numpy(np.stack(masks)),
+        px_from_cam=torch.from_numpy(np.stack(intrinsics)).float(),
+        unit_from_cam=torch.from_numpy(np.stack(poses)).float(),
+        mm_from_unit=torch.from_numpy(mm_from_unit).float(),
+    )
+
+
+def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = None) -> Truth:
+    """The scan of one scene in millimetres, vertices in the order of its file, with its regions and any landmarks."""
+    folder, _ = _scene(root, scene_id, config)
+    mesh_mm = read_obj(folder / "full_head.obj", scene_id)
+    landmarks: dict[str, int] = {}
+    for line in _lines(folder / "landmarks.txt", scene_id) if (folder / "landmarks.txt").is_file() else []:
+        name, _, index = line.partition(" ")
+        if not index.isdecimal():
+            raise ValueError(f"{folder / 'landmarks.txt'}: a line of scene {scene_id} is not a name and a vertex: {line!r}")
+        landmarks[name] = int(index)
+    regions: dict[str, np.ndarray] = {}
+    for path in sorted({*(folder / "regions").glob("[!.]*.txt"), *(folder / "regions" / f"{name}.txt" for name in NEEDED)}):
+        try:
+            regions[path.stem] = np.array([int(line) for line in _lines(path, scene_id)], dtype=np.int64)
+        except ValueError as error:
+            raise ValueError(f"{path}: a region of scene {scene_id} is one vertex number a line ({error})") from None
+        if len(regions[path.stem]) == 0:
+            raise ValueError(f"{path}: this region of scene {scene_id} is empty")
+    named = [(folder / "landmarks.txt", np.array([vertex])) for vertex in landmarks.values()]
+    for path, vertices in named + [(folder / "regions" / f"{name}.txt", region) for name, region in regions.items()]:
+        wrong = vertices[(vertices < 0) | (vertices >= len(mesh_mm.vertices))]
+        if len(wrong):
+            last = len(mesh_mm.vertices) - 1
+            raise ValueError(f"{path}: vertex {wrong[0]} of scene {scene_id} does not exist, the last of its mesh is {last}")
+    return Truth(name=scene_id, mesh_mm=mesh_mm, landmarks=landmarks, regions=regions)
+
+
+def read_obj(path: str | Path, scene_id: str) -> trimesh.Trimesh:
+    """A Wavefront OBJ, vertices exactly as in the file: general readers split them along texture seams and drop the unused.
+
+    Polygons become fans; colours, texture and normals are left out.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its mesh")
+    text = path.read_text(errors="replace")
+    try:
+        rows = re.findall(r"^[ \t]*v[ \t]+(\S+[ \t]+\S+[ \t]+\S+)", text, re.MULTILINE)
+        vertices = np.array(" ".join(rows).split(), dtype=np.float64).reshape(-1, 3)
+        corners = re.sub(r"/\S*", "", "\n".join(re.findall(r"^[ \t]*f[ \t]+(.*)$", text, re.MULTILINE)))
+        lengths = np.array([len(row.split()) for row in corners.split("\n")] if corners else [], dtype=np.int64)
+        indices = np.array(corners.split(), dtype=np.int64) - 1
+    except ValueError as error:
+        raise ValueError(f"{path}: the mesh of scene {scene_id} cannot be read ({error})") from None
+    if len(vertices) == 0 or len(indices) == 0:
+        raise ValueError(f"{path}: the mesh of scene {scene_id} has {len(vertices)} vertices and {len(lengths)} faces")
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: the mesh of scene {scene_id} has a vertex that is not finite")
+    if indices.min() < 0 or indices.max() >= len(vertices) or lengths.min() < 3:
+        raise ValueError(f"{path}: a face of scene {scene_id} names a vertex that does not exist (there are {len(vertices)})")
+    starts = np.cumsum(lengths) - lengths
+    fans = [indices[starts[lengths > k + 1][:, None] + [0, k, k + 1]] for k in range(1, int(lengths.max()) - 1)]
+    return trimesh.Trimesh(vertices=vertices, faces=np.concatenate(fans), process=False)
+
+
+def _scene(root: str | Path, scene_id: str, config: str | Path | None) -> tuple[Path, dict[str, Any]]:
+    """Folder and TOML entry of a scene; a name from outside never leaves `root`."""
+    listed = read_config(root, config)["scenes"]
+    if scene_id not in listed or scene_id in ("", ".", "..") or Path(scene_id).name != scene_id or "\\" in scene_id:
+        raise ValueError(f"{root}: there is no scene {scene_id!r}; the TOML lists {', '.join(listed) or 'none'}")
+    folder = Path(root) / scene_id
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; scene {scene_id} is listed in the TOML, but not there")
+    return folder, listed[scene_id]
+
+
+def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], scene_id: str) -> list[int]:
+    """Picture numbers for a number of views, or the given ones."""
+    known: dict[str, list[int]] = entry.get("default_views_configs", {})
+    if isinstance(views, int) and str(views) not in known:
+        raise ValueError(f"scene {scene_id} has no list of {views} views; the TOML has {', '.join(known) or 'none'}")
+    numbers = known[str(views)] if isinstance(views, int) else views
+    if isinstance(numbers, str) or not numbers or not all(isinstance(number, int) for number in numbers):
+        raise ValueError(f"scene {scene_id}: views must be a number of views or a list of picture numbers, not {numbers!r}")
+    return list(numbers)
+
+
+def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:
+    """The `count` pictures of a folder, sorted by name, img_2 before img_10; after a hole all would get another's camera."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; scene {scene_id} needs its pictures")
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    paths.sort(key=lambda path: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)])
+    if len(paths) != count:
+        names = {path.stem for path in paths}
+        missing = next((f"{stem}_{i:04}" for i in range(count) if f"{stem}_{i:04}" not in names), None)
+        which = f"; {missing}.* is missing" if missing and len(paths) < count and f"{stem}_0000" in names | {missing} else ""
+        raise FileNotFoundError(f"{folder}: scene {scene_id} has {len(paths)} pictures where {count} are expected{which}")
+    return paths
+
+
+def _decode(path: Path, mode: str, scene_id: str) -> np.ndarray:
+    """Pixels of a picture, (H, W, 3) for "RGB" or (H, W) for "L", uint8."""
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture.convert(mode))
+    except Exception as error:  # a broken picture can break its decoder in many ways
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {reason}") from None
+
+
+def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
+    """The arrays of a cameras.npz; pickled objects are refused."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its cameras")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files if re.fullmatch(r"world_mat_\d+|scale_mat_0", key)}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({error})") from None
+
+
+def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id: str) -> np.ndarray:
+    """A finite 4x4 matrix of a cameras.npz (a 3x4 one gets its last row)."""
+    if key not in cameras:
+        raise ValueError(f"{folder / 'cameras.npz'}: scene {scene_id} has no {key}")
+    matrix = np.asarray(cameras[key])
+    if matrix.dtype.kind not in "fiu" or matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
+        raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a finite 4x4 matrix: {matrix.tolist()}")
+    full = np.eye(4)
+    full[: len(matrix)] = matrix
+    if key.startswith("scale"):
+        scale = np.cbrt(np.linalg.det(full[:3, :3]))
+        if scale <= 0 or np.abs(full[:3, :3].T @ full[:3, :3] / scale**2 - np.eye(3)).max() > 1e-3:
+            raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and shift")
+    return full
+
+
+def _lines(path: Path, scene_id: str) -> list[str]:
+    """Lines of a text file that are not blank."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file (scene {scene_id})")
+    return [" ".join(line.split()) for line in path.read_text(errors="replace").splitlines() if line.strip()]
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+# ---- writing
+
+
+def write_scene(
+    root: str | Path,
+    scene_id: str,
+    *,
+    images: np.ndarray,
+    masks: np.ndarray,
+    world_mat: np.ndarray,
+    scale_mat: np.ndarray,
+    mesh_mm: trimesh.Trimesh,
+    landmarks: Mapping[str, int],
+    regions: Mapping[str, np.ndarray],
+    jpeg_quality: int = 95,
+) -> Path:
+    """Write one scene, whole or not at all: the same values give the same bytes.
+
+    `images` (V, H, W, 3) uint8, `masks` (V, H, W) bool, `world_mat` (V, 4, 4) px_from_mm, `scale_mat` (4, 4)
+    mm_from_unit, landmarks and regions as vertices of `mesh_mm`. An older scene of that name is replaced.
+    """
+    views, height, width = masks.shape
+    assert images.shape == (views, height, width, 3) and images.dtype == np.uint8 and masks.dtype == np.bool_
+    assert world_mat.shape == (views, 4, 4) and scale_mat.shape == (4, 4)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", scene_id):
+        raise ValueError(f"a scene's name has letters, digits, _ and - only, not {scene_id!r}")
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{scene_id}.", suffix=".part", dir=root))
+    try:
+        folder.chmod(0o755)
+        for name in ("image", "mask", "regions"):
+            (folder / name).mkdir()
+        for i in range(views):
+            Image.fromarray(images[i]).save(folder / "image" / f"img_{i:04}.jpg", quality=jpeg_quality)
+            Image.fromarray(masks[i].astype(np.uint8) * 255).save(folder / "mask" / f"mask_{i:04}.png")
+        matrices: dict[str, Any] = {f"world_mat_{i}": world_mat[i] for i in range(views)}
+        matrices |= {f"scale_mat_{i}": scale_mat for i in range(views)}
+        np.savez(folder / "cameras.npz", **matrices)
+        (folder / "full_head.obj").write_text(_obj(mesh_mm))
+        (folder / "landmarks.txt").write_text("".join(f"{name} {int(vertex)}\n" for name, vertex in landmarks.items()))
+        for name, region in regions.items():
+            (folder / "regions" / f"{name}.txt").write_text("".join(f"{int(vertex)}\n" for vertex in region))
+        _put(folder, root / scene_id)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return root / scene_id
+
+
+def register(
+    root: str | Path, scene_id: str, *, n_views: int, view_lists: Mapping[int, Sequence[int]], tags: Sequence[str] = ()
+) -> None:
+    """Add or renew a scene in root/config.toml (and version.txt), safely while other processes do the same."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", scene_id):
+        raise ValueError(f"a scene's name has letters, digits, _ and - only, not {scene_id!r}")
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(root / ".config.toml.lock"):
+        settings: dict[str, Any] = {"version": VERSION, "scenes": {}}
+        if (root / "config.toml").is_file():
+            settings = read_config(root)
+        settings["scenes"][scene_id] = {
+            "tags": list(tags),
+            "views": n_views,
+            "default_views_configs": {str(key): [int(i) for i in numbers] for key, numbers in sorted(view_lists.items())},
+        }
+        lines = [f"{key} = {_toml(value)}" for key, value in settings.items() if key != "scenes"]
+        for name in sorted(settings["scenes"]):
+            entry = dict(settings["scenes"][name])
+            lists = entry.pop("default_views_configs", {})
+            lines += ["", f"[scenes.{_toml(name)}]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
+            lines += [
+                f"[scenes.{_toml(name)}.default_views_configs]",
+                *(f"{key} = {_toml(value)}" for key, value in lists.items()),
+            ]
+        text = "\n".join(lines) + "\n"
+        if tomllib.loads(text) != settings:
+            raise ValueError(f"{root / 'config.toml'}: has more in it than scenes; add scene {scene_id} by hand")
+        _write_text(root / "version.txt", f"{settings['version']}\n")
+        _write_text(root / "config.toml", text)
+
+
+def _toml(value: str | float | Sequence[Any]) -> str:
+    """A number, text or list as TOML (Python's own writing of them, with double quotes)."""
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, (int, float)):
+        return repr(value).lower()
+    return "[" + ", ".join(_toml(item) for item in value) + "]"
+
+
+def _obj(mesh_mm: trimesh.Trimesh) -> str:
+    """A mesh as OBJ text, to a nanometre; no comments, since the official reader counts "v " in them too."""
+    vertices = ["v {:.6f} {:.6f} {:.6f}".format(*row) for row in mesh_mm.vertices.tolist()]
+    normals = ["vn {:.6f} {:.6f} {:.6f}".format(*row) for row in mesh_mm.vertex_normals.tolist()]
+    faces = ["f {0}//{0} {1}//{1} {2}//{2}".format(*row) for row in (mesh_mm.faces + 1).tolist()]
+    return "\n".join(vertices + normals + faces) + "\n"
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _put(new: Path, place: Path) -> None:
+    """Move a finished folder or file to its place; what was there goes only once the new one is in."""
+    if not place.is_dir():
+        os.replace(new, place)
+        return
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    os.replace(place, old)
+    try:
+        os.replace(new, place)
+    except OSError:
+        os.replace(old, place)
+        raise
+    shutil.rmtree(old)
+
+
+# ---- the official package and data
+
+
+def _config_path(config: str | Path) -> Path:
+    """A TOML of the user's, or the one of H3DS "v1" or "v2" inside the h3ds package (not imported: that changes all logging)."""
+    if config not in OFFICIAL:
+        return Path(config)
+    spec = importlib.util.find_spec("h3ds")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"config {config!r} is inside the h3ds package, which is not installed: pip install h3ds==0.4.0")
+    return Path(spec.submodule_search_locations[0]) / f"config_{config}.toml"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a data set in the H3DS layout needs a TOML of its scenes")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from None
+    listed = settings.get("scenes")
+    if not isinstance(listed, dict) or not all(isinstance(entry, dict) for entry in listed.values()) or "version" not in settings:
+        raise ValueError(f"{path}: expected a `version` and a table of `scenes`")
+    return settings
+
+
+@contextlib.contextmanager
+def official_package() -> Iterator[Any]:
+    """The class `H3DS` of the h3ds package 0.4.0, usable inside the `with` on today's NumPy, with nothing left behind.
+
+    The package needs `np.int`, gone since NumPy 1.24, and makes its logger class everybody's when imported.
+    """
+    logger_class, had_int = logging.getLoggerClass(), "int" in vars(np)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not had_int:
+                vars(np)["int"] = int
+            yield importlib.import_module("h3ds.dataset").H3DS
+    finally:
+        logging.setLoggerClass(logger_class)
+        if not had_int:
+            vars(np).pop("int", None)
+
+
+def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[str, Path], object] | None = None) -> Path:
+    """Fetch the official data into `root` with the token in the environment variable H3DS_TOKEN; a second call resumes.
+
+    The archive is checked by its MD5, unpacked aside, and moved in scene by scene, version.txt last. `fetch(file_id,
+    path)` brings the archive, from Google Drive unless another is given, and goes on with what an earlier call left.
+    """
+    root = Path(root)
+    settings = _read_toml(_config_path(config))
+    version = str(settings["version"])
+    if "file_id" not in settings or "file_md5" not in settings:
+        raise ValueError(f"{_config_path(config)}: there is nothing to download without `file_id` and `file_md5`")
+    if (root / "version.txt").is_file():
+        found = (root / "version.txt").read_text().split("\n")[0].strip()
+        if found != version:
+            raise ValueError(f"{root}: holds version {found} already; version {version} needs a folder of its own")
+        if _is_complete(root, settings):
+            return root
+    token = os.environ.get("H3DS_TOKEN", "")
+    if not token:
+        raise ValueError("H3DS is given on request: set the environment variable H3DS_TOKEN to the token that came with it")
+    aside = root / ".download"
+    aside.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(aside / "lock"):
+        archive = aside / f"h3ds_{version}.zip"
+        if not archive.is_file():
+            try:
+                (fetch or _fetch_from_drive)(str(settings["file_id"]), archive)
+            except ImportError:
+                raise
+            except Exception as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise ConnectionError(f"{archive}: the download broke off; call it again to go on ({reason})") from error
+        with archive.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != settings["file_md5"]:
+            os.replace(archive, broken := archive.with_suffix(".broken"))
+            raise ValueError(f"{broken}: MD5 is {md5}, expected {settings['file_md5']}; the next call fetches it anew")
+        unpacked = aside / "unpacked"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        _unzip(archive, unpacked, token)
+        for item in sorted(unpacked.iterdir(), key=lambda item: (item.name == "version.txt", item.name)):
+            _put(item, root / item.name)
+        shutil.rmtree(unpacked)
+        archive.unlink()
+    return root
+
+
+def _is_complete(root: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether every file is there that the official package asks for."""
+    for scene_id, entry in settings["scenes"].items():
+        names = [name for i in range(int(entry["views"])) for name in (f"image/img_{i:04}.jpg", f"mask/mask_{i:04}.png")]
+        if not all((root / scene_id / name).is_file() for name in ("full_head.obj", "cameras.npz", *names)):
+            return False
+    return True
+
+
+def _fetch_from_drive(file_id: str, path: Path) -> None:
+    """Google Drive's file at `path`; what an earlier call fetched stays beside it as *.part and is gone on with."""
+    import gdown  # here, since it comes with the h3ds package, and only a download needs it
+
+    gdown.download(id=file_id, output=str(path), resume=True, quiet=not sys.stderr.isatty())
+
+
+def _unzip(archive: Path, folder: Path, token: str) -> None:
+    """Unpack an encrypted archive into a new folder, nothing outside it; with `unzip` where it is there, 30 times faster.
+
+    unzip gets the token through its environment, which only the user's own processes can read; `unzip -P` shows it to all.
+    """
+    with zipfile.ZipFile(archive) as files:
+        members = files.infolist()
+        for member in members:
+            parts = re.split(r"[/\\]", member.filename)
+            if parts[0] == "" or ".." in parts or ":" in parts[0] or stat.S_ISLNK(member.external_attr >> 16):
+                raise ValueError(f"{archive}: refused, since its member {member.filename!r} would leave the folder")
+        folder.mkdir()
+        reason = "unzip"
+        if shutil.which("unzip") and re.fullmatch(r"[^\s\"\\-][^\s\"\\]*", token) and token.isascii():
+            environment = {**os.environ, "UNZIP": f"-P {token}"}
+            command = ["unzip", "-q", "-o", str(archive.absolute()), "-d", str(folder.absolute())]
+            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            reason = f"unzip ended with {done.returncode}"
+        else:
+            try:
+                files.extractall(folder, pwd=token.encode())
+            except (RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+                reason = type(error).__name__
+    for member in members:
+        place = folder / member.filename
+        if not (place.is_dir() if member.is_dir() else place.is_file() and place.stat().st_size == member.file_size):
+            shutil.rmtree(folder)
+            raise ValueError(
+                f"{archive}: {member.filename} could not be unpacked ({reason}); is H3DS_TOKEN right, the disk full?"
+            )

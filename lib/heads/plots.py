@@ -1,0 +1,408 @@
+"""The look of every figure: calm, the same everywhere, legible to the colour-blind. The only importer of matplotlib and plotly.
+
+Heads are drawn in the data set's world: millimetres, y up, the face towards +z. An azimuth turns the camera about y to
+the head's left (+x), an elevation raises it, both in degrees. Nothing is cut away: a frame holds all that it is made for.
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import trimesh
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.patches import Circle
+from matplotlib.path import Path as Path2D
+from pandas.io.formats.style import Styler
+from PIL import Image
+from scipy.interpolate import splev, splprep
+from scipy.spatial import cKDTree
+
+from heads import runs
+from heads.scene import Scene
+
+INK, FAINT = "#2b2f36", "#8a9099"
+COLOURS = ("#3b6fa0", "#d1812c", "#4f9a73", "#9a5f97", "#7a7f87", "#b8a132")  # by lightness too, not by hue alone
+CLAY = np.array([0.83, 0.81, 0.79])
+INSIDE = np.array([0.45, 0.47, 0.52])  # where a hole shows the back of a surface
+ERRORS = LinearSegmentedColormap.from_list("errors", ["#f4f1ec", "#f3d59a", "#e89a5b", "#c8544f", "#7d2a5e", "#2d1140"])
+VIEWS = {"front": (0.0, 0.0), "three-quarter": (45.0, 0.0), "profile": (90.0, 0.0)}
+Frame = tuple[np.ndarray, float]  # centre (3,) and half side of the picture, mm
+DPI = 150
+
+
+class Figure(MatplotlibFigure):
+    """A figure that a notebook shows by itself, without pyplot and its global state."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+# ---- heads
+
+
+def frame_of(*meshes_mm: trimesh.Trimesh) -> Frame:
+    """Centre and half side of the smallest cube along the axes, and 4 % of margin, that holds every mesh from every side."""
+    corners = np.concatenate([mesh.bounds for mesh in meshes_mm])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    centre = (low + high) / 2
+    across = max(np.hypot(*(mesh.vertices - centre)[:, [0, 2]].T).max() for mesh in meshes_mm)  # in every azimuth
+    return centre, 1.04 * float(max(across, (high - low)[1] / 2))
+
+
+def render(
+    mesh_mm: trimesh.Trimesh,
+    *,
+    azimuth: float = 0.0,
+    elevation: float = 0.0,
+    size: int = 320,
+    values: np.ndarray | None = None,
+    limits: tuple[float, float] | None = None,
+    frame: Frame | None = None,
+) -> np.ndarray:
+    """Orthographic picture (size, size, 3) uint8 of a mesh, as grey clay or, with `values` (N,) per vertex, as a heat map.
+
+    `limits` are the values at the two ends of the colours. Four rays a pixel; where a surface is seen from behind, it is
+    dark. `frame` gives several meshes one framing.
+    """
+    centre, half = frame if frame is not None else frame_of(mesh_mm)
+    right, up, back = _camera(azimuth, elevation)
+    steps = (np.arange(2 * size) + 0.5) / size - 1
+    u, v = np.meshgrid(steps, -steps)
+    reach = half + float(np.linalg.norm(mesh_mm.bounds - centre, axis=1).max())
+    origins = centre + half * (u.reshape(-1, 1) * right + v.reshape(-1, 1) * up) + reach * back
+    picture = np.ones((len(origins), 3))
+    face = mesh_mm.ray.intersects_first(origins, np.broadcast_to(-back, origins.shape))
+    hit = face >= 0
+    if hit.any():
+        picture[hit] = _shade(mesh_mm, face[hit], origins[hit], (right, up, back), values, limits)
+    smooth = picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
+    return np.asarray((smooth * 255).round().astype(np.uint8))
+
+
+def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors to the right, upwards, and from the head to the camera."""
+    a, e = np.radians([azimuth, elevation])
+    back = np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
+    right = np.array([np.cos(a), 0.0, -np.sin(a)])
+    return right, np.cross(back, right), back
+
+
+def _shade(
+    mesh: trimesh.Trimesh,
+    face: np.ndarray,
+    origins: np.ndarray,
+    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
+    values: np.ndarray | None,
+    limits: tuple[float, float] | None,
+) -> np.ndarray:
+    """Colours (n, 3) where rays that start at `origins` (n, 3) and run along -back meet the triangles `face` (n,)."""
+    right, up, back = camera
+    a, b, c = (mesh.vertices[mesh.faces[face, i]] - origins for i in range(3))
+    # barycentric weights in the picture's plane: twice the areas of the triangles opposite to each corner
+    (ax, ay), (bx, by), (cx, cy) = (((p @ right), (p @ up)) for p in (a, b, c))
+    weights = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx], axis=1)
+    total = weights.sum(axis=1, keepdims=True)
+    weights = np.clip(np.where(np.abs(total) > 1e-12, weights / np.where(total == 0, 1, total), 1 / 3), 0, 1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    normals = np.einsum("nk,nkd->nd", weights, mesh.vertex_normals[mesh.faces[face]])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+    outside = mesh.face_normals[face] @ back > 0
+    normals = np.where(outside[:, None], normals, -normals)
+    key = (-0.45 * right + 0.55 * up + 0.70 * back) / np.linalg.norm([0.45, 0.55, 0.70])
+    fill = (0.80 * right - 0.05 * up + 0.60 * back) / np.linalg.norm([0.80, 0.05, 0.60])
+    light = 0.34 + 0.66 * np.clip(normals @ key, 0, None) + 0.26 * np.clip(normals @ fill, 0, None)
+    if values is None:
+        return np.asarray(np.clip(np.where(outside[:, None], CLAY, INSIDE) * light[:, None], 0, 1))
+    if len(values) != len(mesh.vertices):
+        raise ValueError(f"values must have one number for each of the {len(mesh.vertices)} vertices, not {len(values)}")
+    low, high = limits if limits is not None else (float(np.min(values)), float(np.max(values)))
+    shown = np.einsum("nk,nk->n", weights, np.asarray(values, dtype=float)[mesh.faces[face]])
+    colours = ERRORS(np.clip((shown - low) / max(high - low, 1e-12), 0, 1))[:, :3]
+    return np.asarray(np.clip(colours * (0.55 + 0.45 * light[:, None]), 0, 1))
+
+
+def head(mesh_mm: trimesh.Trimesh, truth: trimesh.Trimesh | None = None, *, size: int = 320) -> Figure:
+    """A head from the front, from three quarters and from the side; below it the truth in the same framing, where it is given."""
+    rows = {"reconstruction": mesh_mm} if truth is None else {"reconstruction": mesh_mm, "ground truth": truth}
+    shared = frame_of(*rows.values())
+    cells = [[render(mesh, azimuth=a, elevation=e, size=size, frame=shared) for a, e in VIEWS.values()] for mesh in rows.values()]
+    return _grid(cells, list(VIEWS), list(rows) if truth is not None else [])
+
+
+def comparison(
+    truth_mm: trimesh.Trimesh,
+    meshes_mm: Mapping[str, trimesh.Trimesh],
+    errors_mm: Mapping[str, np.ndarray],
+    scores: Mapping[str, Mapping[str, float]],
+    *,
+    limit_mm: float = 10.0,
+    size: int = 360,
+) -> Figure:
+    """A row for each view: the truth, then for each method its surface and, on the truth, its distance to it (N,) in mm.
+
+    One framing and one scale of colours for all; `scores` (method -> name -> mm) are written above. A method without
+    mesh (it failed) is left out by its caller.
+    """
+    shared = frame_of(truth_mm, *meshes_mm.values())
+    titles = ["ground truth"]
+    for name in meshes_mm:
+        said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
+        titles += [name, "\n".join([*said, "(rigid)"])]
+    rows = []
+    for azimuth, elevation in VIEWS.values():
+
+        def shot(mesh: trimesh.Trimesh, values: np.ndarray | None = None, a: float = azimuth, e: float = elevation) -> np.ndarray:
+            return render(mesh, azimuth=a, elevation=e, size=size, values=values, limits=(0.0, limit_mm), frame=shared)
+
+        rows.append([shot(truth_mm)])
+        for name, mesh in meshes_mm.items():
+            rows[-1] += [shot(mesh), shot(truth_mm, errors_mm[name])]
+    figure = _grid(rows, titles, list(VIEWS), trim=True, below=0.62)
+    height = figure.get_size_inches()[1]
+    axes = figure.add_axes((0.32, 0.42 / height, 0.36, 0.11 / height))
+    bar = figure.colorbar(ScalarMappable(Normalize(0, limit_mm), ERRORS), cax=axes, orientation="horizontal", extend="max")
+    bar.set_label("distance from the scan to the reconstruction, mm", color=INK, fontsize=8)
+    bar.outline.set_edgecolor(FAINT)
+    axes.tick_params(labelsize=8, colors=INK, length=2)
+    return figure
+
+
+# ---- photographs
+
+
+def photographs(scene: Scene) -> Figure:
+    """The photographs that a method sees, each with the outline of its mask and its number in the data set."""
+    cells = [[(image.numpy() * 255).round().astype(np.uint8) for image in scene.images]]
+    figure = _grid(cells, [f"photograph {view}" for view in scene.views], [])
+    for axes, mask in zip(figure.axes, scene.masks.numpy(), strict=True):
+        if mask.any() and not mask.all():
+            axes.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=2.2)
+            axes.contour(mask.astype(float), levels=[0.5], colors=COLOURS[1], linewidths=1.0)
+    return figure
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str] = (), titles: Sequence[str] = ()) -> Figure:
+    """Pictures (H, W, 3) in rows, with a name for each row and a title for each column where they are given."""
+    return _grid(rows, titles, names)
+
+
+def _grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    names: Sequence[str],
+    *,
+    trim: bool = False,
+    below: float = 0.0,
+    width: float = 7.2,
+) -> Figure:
+    """Pictures side by side without gaps, titles above the first row, row names at the left; all in inches.
+
+    `trim` narrows the columns to what is not white in any of them.
+    """
+    if not rows or not rows[0]:
+        raise ValueError("there are no pictures to show")
+    if trim:
+        used = np.flatnonzero(np.any([(picture < 250).any(axis=(0, 2)) for row in rows for picture in row], axis=0))
+        margin = rows[0][0].shape[1] // 50
+        left, stop = (max(used[0] - margin, 0), used[-1] + 1 + margin) if len(used) else (0, rows[0][0].shape[1])
+        rows = [[picture[:, left:stop] for picture in row] for row in rows]
+    columns = max(len(row) for row in rows)
+    tall, wide = rows[0][0].shape[:2]
+    above = 0.20 + 0.16 * max((title.count("\n") for title in titles), default=0) if titles else 0.0
+    beside = 0.25 if names else 0.0
+    cell = (width - beside) / columns
+    cell_height = cell * tall / wide
+    height = above + below + cell_height * len(rows)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    gap = 0.02
+    for i, row in enumerate(rows):
+        bottom = height - above - (i + 1) * cell_height
+        for j, picture in enumerate(row):
+            box = (beside + j * cell + gap, bottom + gap, cell - 2 * gap, cell_height - 2 * gap)
+            axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+            axes.imshow(picture, interpolation="antialiased", aspect="auto")
+            axes.set_axis_off()
+        if names:
+            at = (0.10 / width, (bottom + cell_height / 2) / height)
+            figure.text(*at, names[i], rotation=90, ha="center", va="center", color=INK, fontsize=9)
+    for j, title in enumerate(titles):
+        at = ((beside + (j + 0.5) * cell) / width, (height - above + 0.03) / height)
+        figure.text(*at, title, ha="center", va="bottom", color=INK, fontsize=9, linespacing=1.15)
+    return figure
+
+
+# ---- curves
+
+
+def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """How the losses of several fits fell: a panel for each term, a line for each fit, over its steps, values on a log scale."""
+    named = (key for rows in histories.values() for row in rows for key in row)
+    terms = [key for key in dict.fromkeys(named) if key not in ("step", "epoch", "alpha")]
+    if not terms:
+        raise ValueError("there are no losses to draw: every history is empty")
+    figure = Figure(figsize=(7.2, 2.8), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = np.atleast_1d(figure.subplots(1, len(terms)))
+    for axes, term in zip(panels, terms, strict=True):
+        for i, (name, rows) in enumerate(histories.items()):
+            points = [(row["step"], row[term]) for row in rows if term in row and row[term] > 0]
+            if points:
+                style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
+                axes.plot(*zip(*points, strict=True), style, color=COLOURS[i % len(COLOURS)], linewidth=1.2, label=name)
+        axes.set_yscale("log")
+        axes.set_title(term, fontsize=9, color=INK)
+        axes.set_xlabel("step", fontsize=8, color=INK)
+        axes.tick_params(which="both", labelsize=7, colors=INK)
+        axes.grid(True, color="#e4e6e9", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
+    return figure
+
+
+def distance_sketch() -> Figure:
+    """A signed distance function in two dimensions: its level lines around a head's outline, and sphere tracing along one ray."""
+    face = "-50 55 -58 30 -60 12 -56 2 -66 -10 -75 -21 -66 -26 -60 -28 -63 -36 -58 -40 -61 -46 -56 -52 -59 -63 -50 -71"
+    rest = "-32 -66 -20 -62 -18 -95 5 -99 28 -95 33 -55 50 -25 62 10 55 50 25 78 -15 80"
+    knots = np.array(f"{face} {rest}".split(), dtype=float).reshape(-1, 2).T / 100
+    spline = splprep(np.c_[knots, knots[:, :1]], s=2e-3, per=True)[0]
+    outline = np.stack(splev(np.linspace(0, 1, 4000), spline), axis=1)
+    tree, inside = cKDTree(outline), Path2D(outline)
+
+    def distance(points: np.ndarray) -> np.ndarray:
+        return np.asarray(tree.query(points)[0] * np.where(inside.contains_points(points), -1, 1))
+
+    x, y = np.meshgrid(np.linspace(-1.75, 1.15, 290), np.linspace(-1.1, 1.1, 220))
+    values = distance(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
+    figure = Figure(figsize=(7.2, 5.1), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.contour(x, y, values, levels=np.arange(0.1, 1.3, 0.1), colors=FAINT, linewidths=0.5, alpha=0.7)
+    axes.contour(x, y, values, levels=np.arange(-0.6, -0.05, 0.1), colors=FAINT, linewidths=0.5, linestyles="--", alpha=0.7)
+    axes.fill(*outline.T, color=COLOURS[0], alpha=0.10, linewidth=0)
+    axes.plot(*outline.T, color=COLOURS[0], linewidth=2)
+    start, ray = np.array([-1.62, 0.52]), np.array([0.738, -0.675])
+    travelled = [0.0]
+    while (step := distance((start + travelled[-1] * ray)[None])[0]) > 4e-3 and len(travelled) < 40:
+        centre = start + travelled[-1] * ray
+        axes.add_patch(Circle((float(centre[0]), float(centre[1])), step, fill=False, edgecolor=COLOURS[1], linewidth=1))
+        travelled.append(travelled[-1] + float(step))
+    stops = start + np.array(travelled)[:, None] * ray
+    axes.plot(*stops.T, ".-", color=COLOURS[1], markersize=5, linewidth=1.2)
+    for text, at in {"f > 0": (-0.42, 0.93), "f < 0": (0.0, 0.15), "f = 0": (0.66, 0.32)}.items():
+        axes.text(*at, text, color=INK, fontsize=11, style="italic")
+    axes.text(start[0] + 0.04, start[1] + 0.06, "camera", color=COLOURS[1], fontsize=10, ha="center")
+    axes.set(aspect="equal", xlim=(-1.75, 1.15), ylim=(-1.03, 1.03))
+    axes.set_axis_off()
+    return figure
+
+
+# ---- heads to turn
+
+
+def simplify(mesh_mm: trimesh.Trimesh, max_faces: int) -> trimesh.Trimesh:
+    """The same surface with at most about `max_faces` triangles (quadric error decimation)."""
+    if len(mesh_mm.faces) <= max_faces:
+        return mesh_mm
+    return mesh_mm.simplify_quadric_decimation(face_count=max_faces, aggression=5)
+
+
+def interactive(
+    mesh_mm: trimesh.Trimesh,
+    max_faces: int = 12000,
+    values: np.ndarray | None = None,
+    title: str = "",
+    *,
+    limits: tuple[float, float] | None = None,
+    frame: Frame | None = None,
+) -> go.Figure:
+    """A head to turn in the browser, as clay or, with `values` (N,) per vertex, as a heat map; simplified.
+
+    Coordinates are stored as whole tenths of a millimetre, so that a head takes little room. `frame` gives several heads
+    one framing.
+    """
+    small = simplify(mesh_mm, max_faces)
+    tenths, largest = np.asarray(small.vertices * 10).round(), np.iinfo(np.int16).max
+    if np.abs(tenths).max() > largest:
+        raise ValueError(f"a mesh in mm, near the origin, was expected; it reaches {np.abs(tenths).max() / 10:.0f} mm")
+    x, y, z = tenths.astype(np.int16).T
+    index = np.uint16 if len(x) <= np.iinfo(np.uint16).max else np.uint32
+    i, j, k = small.faces.astype(index).T
+    look: dict[str, object] = {"color": "rgb(212,208,202)"}
+    if values is not None:
+        nearest = cKDTree(mesh_mm.vertices).query(small.vertices)[1]
+        low, high = limits if limits is not None else (0.0, float(np.max(values)))
+        scale = [[float(t), f"rgb{tuple(int(255 * c) for c in ERRORS(t)[:3])}"] for t in np.linspace(0, 1, 9)]
+        look = {
+            "intensity": np.asarray(values, dtype=np.float32)[nearest].round(1),
+            "cmin": low,
+            "cmax": high,
+            "colorscale": scale,
+            "colorbar": {"title": {"text": "mm"}, "thickness": 12, "len": 0.7},
+        }
+    look["lighting"] = {"ambient": 0.28, "diffuse": 0.74, "specular": 0.05, "roughness": 0.9, "fresnel": 0.05}
+    look["lightposition"] = {"x": -3e4, "y": 3e4, "z": 3e4}
+    centre, half = frame if frame is not None else frame_of(mesh_mm)
+    axes = [{"visible": False, "range": [10 * float(middle - half), 10 * float(middle + half)]} for middle in centre]
+    return go.Figure(
+        go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, name=title, hoverinfo="skip", **look),
+        layout={
+            "title": {"text": title},
+            "margin": {"l": 0, "r": 0, "t": 30 if title else 0, "b": 0},
+            "template": "none",
+            "scene": {
+                "xaxis": axes[0],
+                "yaxis": axes[1],
+                "zaxis": axes[2],
+                "aspectmode": "cube",
+                "dragmode": "orbit",
+                "camera": {"up": {"x": 0, "y": 1, "z": 0}, "eye": {"x": 0.45, "y": 0.1, "z": 1.25}},
+            },
+        },
+    )
+
+
+# ---- tables and files
+
+
+def table(rows: pd.DataFrame) -> Styler:
+    """A table for a notebook: numbers with two decimals, a dash where there is none, failed rows in grey."""
+
+    def grey(row: pd.Series) -> list[str]:
+        return [f"color: {FAINT}" if row.get("status") == "failed" else ""] * len(row)
+
+    return rows.style.format(precision=2, na_rep="–").apply(grey, axis=1).hide(axis="index")
+
+
+def png(figure: MatplotlibFigure) -> bytes:
+    """The figure as PNG, the same bytes each time: without date and version of the software."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str) -> None:
+    """Write a figure or a picture (H, W, 3) as PNG, or a head to turn as JSON, all or nothing; the folder is made."""
+    path = Path(path)
+    if isinstance(figure, go.Figure):
+        content = json.dumps(json.loads(figure.to_json()), separators=(",", ":"), sort_keys=True).encode()
+    elif isinstance(figure, np.ndarray):
+        buffer = io.BytesIO()
+        Image.fromarray(figure).save(buffer, format="PNG", optimize=True)
+        content = buffer.getvalue()
+    else:
+        content = png(figure)
+    expected = ".json" if isinstance(figure, go.Figure) else ".png"
+    if path.suffix != expected:
+        raise ValueError(f"{path}: a figure of this kind is saved as {expected}")
+    with runs.replacing(path) as partial:
+        partial.write_bytes(content)

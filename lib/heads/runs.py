@@ -1,0 +1,316 @@
+"""Everything that touches runs/ and results/: where the repository is, parameters, records, checkpoints, progress, the table.
+
+Files are written whole or not at all: beside their place first, then moved there. torch and pandas are imported only by the
+functions that need them, because the runner of the notebooks, one process a job, needs neither.
+"""
+
+import ast
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import tqdm
+
+from heads.study import Study, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    OnStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Tensor]]], None]
+
+Job = TypeVar("Job")
+Config = TypeVar("Config")
+
+METRICS = ("face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm")
+ASKED = ("subject", "method", "prior", "views", "seed", "preset")
+COLUMNS = (*ASKED[:5], "status", "reason", *METRICS, "seconds", "peak_mb", "device", "commit", "preset")
+
+
+def root() -> Path:
+    """The repository: the nearest folder, from the current one upwards, that has a Snakefile; or a clone below; or here."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents, here / "heads") if (folder / "Snakefile").is_file()), here)
+
+
+# ---- parameters
+
+
+def parameters(namespace: Mapping[str, Any], job: type[Job]) -> Job:
+    """The notebook's parameters, out of its `globals()`, as a job; ValueError for one that is ill-typed or unknown to the job.
+
+    What papermill injected is read from the cell that it adds, so that running this again later finds nothing new.
+    """
+    known = {f.name for f in fields(job)}  # type: ignore[arg-type]
+    injected = (cell for cell in namespace.get("In", []) if cell.startswith("# Parameters\n"))
+    for name in (name for cell in injected for name in assigned(cell)):
+        if name not in known:
+            raise ValueError(f"parameter {unknown(name, known)}")
+    hints = get_type_hints(job)
+    return job(**{name: coerced(namespace[name], hints[name], name) for name in known})
+
+
+def assigned(source: str) -> list[str]:
+    """The names that the statements of `source` assign, annotated or not."""
+    found: list[str] = []
+    for statement in ast.parse(source).body:
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        found += [target.id for target in targets if isinstance(target, ast.Name)]
+    return found
+
+
+def configured(base: Config, overrides: Mapping[str, Any]) -> Config:
+    """The config `base` with the fields in `overrides` set, as their types want them; a field that is a config takes a table."""
+    hints = get_type_hints(type(base))
+    changed = {}
+    for name, value in overrides.items():
+        if name not in hints:
+            raise ValueError(f"overrides: {unknown(name, hints)}")
+        old = getattr(base, name)
+        changed[name] = configured(old, coerced(value, dict, name)) if is_dataclass(old) else coerced(value, hints[name], name)
+    return replace(base, **changed)  # type: ignore[type-var]
+
+
+def coerced(value: Any, kind: Any, name: str) -> Any:
+    """`value` as `kind`: str, bool, int, float, dict, list[...] or tuple[..., ...].
+
+    YAML 1.1 and papermill bring 1e-3 as text, and 3.0 where 3 is meant.
+    """
+    origin = get_origin(kind) or kind
+    number = not isinstance(value, bool) and isinstance(value, int | float | str)
+    if origin in (list, tuple) and isinstance(value, list | tuple):
+        return origin(coerced(item, get_args(kind)[0], name) for item in value)
+    try:
+        if origin is float and number and math.isfinite(float(value)):
+            return float(value)
+        if origin is int and number and float(value) == int(float(value)):
+            return int(value) if isinstance(value, int) else int(float(value))
+        if origin in (str, bool, dict) and isinstance(value, origin):
+            return value
+    except (ValueError, OverflowError):
+        pass
+    words = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
+    raise ValueError(f"{name}: expected {words.get(origin, 'a list')}, not {value!r}")
+
+
+# ---- files, whole or not at all
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, which is moved to `path` when all went well; OSError says in a sentence what did not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error}); what was there is as it was") from error
+    finally:
+        with suppress(OSError):  # where the folder itself cannot be written, that was said above
+            partial.unlink(missing_ok=True)
+
+
+def commit() -> str:
+    """The commit of the repository that runs, with `-dirty` behind it where files differ from it; `unknown` outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=root(), capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def peak_mb(device: str = "cpu") -> float:
+    """The most memory that this process has held so far, on the GPU where that did the work, in MB."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves behind: how it ended, what was asked and used, what it cost, and its scores; `files` lie beside it."""
+
+    stage: str
+    status: str = "ok"  # or failed
+    reason: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    device: str = "cpu"
+    commit: str = field(default_factory=commit)
+    seconds: float | None = None
+    peak_mb: float | None = field(default_factory=peak_mb)
+    files: list[str] = field(default_factory=list)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write tables, lists, numbers and text as JSON; a number that is none (NaN, infinite) becomes null."""
+    text = json.dumps(_plain(value), indent=1, allow_nan=False)
+    with replacing(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record as JSON."""
+    write_json(path, asdict(record))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_record(path: Path) -> Record:
+    """Read a record; ValueError names the file where it is none."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Record(**raw)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such record; the stage before this one has not been run") from None
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a record of a run ({error}); delete it and run the study again") from None
+
+
+# ---- checkpoints
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[str, Any]) -> None:
+    """Write named tensors and, in the same file's header, what they are, as JSON (safetensors)."""
+    import safetensors.torch
+
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    packed = safetensors.torch.save(whole, metadata={"about": json.dumps(_plain(dict(about)))})
+    with replacing(path) as partial:
+        partial.write_bytes(packed)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Tensors and description of a checkpoint; ValueError names the file when it is cut short or none. No pickle is read."""
+    import safetensors
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such checkpoint; the run that makes it has not been done, or failed")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(about)  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({error}); delete it and run again") from None
+
+
+def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | None":
+    """The state that `progress` saved of the same fit, if it was interrupted; None where there is none, or it is another's."""
+    if not path.is_file():
+        return None
+    tensors, found = load_checkpoint(path)
+    return tensors if found == _plain(dict(about)) else None
+
+
+# ---- progress
+
+
+def progress(
+    label: str,
+    *,
+    every_s: float = 10.0,
+    checkpoint: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    checkpoint_s: float = 60.0,
+) -> "OnStep":
+    """An `on_step` for a fit: a bar in a terminal, elsewhere a line every `every_s` seconds, later more seldom.
+
+    With `checkpoint`, the fit's state is also saved there every `checkpoint_s` seconds.
+    """
+    began = saved = time.monotonic()
+    due = 0.0
+    bar = tqdm.tqdm(desc=label, unit="step", file=sys.stderr) if sys.stderr.isatty() else None
+
+    def on_step(step: int, total: int, terms: dict[str, float], state: Callable[[], dict[str, "Tensor"]]) -> None:
+        nonlocal due, saved
+        now = time.monotonic()
+        if checkpoint is not None and now - saved > checkpoint_s and step < total:
+            save_checkpoint(checkpoint, state(), about or {})
+            saved = now
+        if bar is not None:
+            bar.total = total
+            bar.update(step - bar.n)
+            if step == total:
+                bar.close()
+        elif now - began >= due or step == total:
+            spent = now - began
+            due = spent + max(every_s, 0.1 * spent)  # a fit of ten hours leaves about seventy lines
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in terms.items() if name not in ("step", "epoch"))
+            sys.stdout.write(f"{label}: {step}/{total} steps, {spent:.0f} s, {shown}\n")
+            sys.stdout.flush()
+
+    return on_step
+
+
+# ---- the table
+
+
+def table(study: Study) -> "pd.DataFrame":
+    """The records of a study, one row for each run it asks for, in its order; a run not done yet has the status missing."""
+    import pandas as pd
+
+    rows = []
+    for fit in study.fit_jobs():
+        path = root() / study.score_job(fit).record
+        record = read_record(path) if path.is_file() else Record("04_evaluate", "missing", "not run yet", commit="", peak_mb=None)
+        row = {name: getattr(fit, name) for name in ("subject", "method", "prior", "views", "seed", "preset")}
+        row |= {name: getattr(record, name) for name in ("status", "reason", "device", "commit")}
+        row |= {name: _rounded(record.scores.get(name), 4) for name in METRICS}
+        row |= {"seconds": _rounded(record.seconds, 1), "peak_mb": _rounded(record.peak_mb, 0)}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def stage_seconds(study: Study) -> dict[str, list[float]]:
+    """For each stage, the seconds of each of its runs, whenever that was: papermill notes them in the executed notebooks."""
+    taken: dict[str, list[float]] = {}
+    for path in sorted((root() / "runs" / study.name / "notebooks").glob("*.ipynb")):
+        with suppress(ValueError, KeyError, TypeError):  # an empty file, where a job was not run for a failure before it
+            duration = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]["duration"]
+            taken.setdefault(path.name.split(".")[0], []).append(float(duration))
+    return taken
+
+
+def _rounded(value: float | None, digits: int) -> float:
+    return float("nan") if value is None else round(value, digits)
+
+
+def write_table(path: Path, rows: "pd.DataFrame") -> None:
+    """Write a table as CSV."""
+    with replacing(path) as partial:
+        rows.to_csv(partial, index=False)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a study's table; FileNotFoundError or ValueError names the file."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such table; `make study` writes it")
+    text = ["subject", "method", "prior", "status", "reason", "device", "commit", "preset"]
+    empty = {name: [""] for name in (*METRICS, "seconds", "peak_mb")}
+    rows = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
+    if missing := [column for column in COLUMNS if column not in rows.columns]:
+        raise ValueError(f"{path}: the table of a study was expected; it has no column {missing[0]}")
+    return rows

@@ -1,0 +1,75 @@
+"""Who may import whom: nouns, machinery, methods and adapters, what runs them. Peeking at the truth is an import error."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
+NOUNS = {"camera", "scene"}
+MACHINERY = {"sdf", "trace", "mesh", "metric"}
+METHODS = {"priors", "idr"}
+ADAPTERS = {"h3ds", "synthetic"}
+ENGINE = {"study", "runs", "plots", "posts", "notebooks", "__main__"}
+JUDGE = {"metric"}
+
+MAY_IMPORT = (
+    dict.fromkeys(NOUNS, NOUNS)
+    | dict.fromkeys(MACHINERY, NOUNS | MACHINERY - JUDGE)
+    | dict.fromkeys(METHODS, NOUNS | MACHINERY - JUDGE | METHODS)
+    | dict.fromkeys(ADAPTERS, NOUNS | MACHINERY | ADAPTERS)
+    | dict.fromkeys(ENGINE, NOUNS | MACHINERY | METHODS | ADAPTERS | ENGINE)
+    | {"study": set(), "runs": {"study"}, "notebooks": {"study", "runs"}}  # light, for every job starts with them
+)
+ONLY_IMPORTER = {"anny": "synthetic", "warp": "synthetic", "plotly": "plots", "matplotlib": "plots", "papermill": "notebooks"}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of the package that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("heads.")}
+
+
+MODULES = sorted(path for path in LIB.glob("*.py") if path.stem != "__init__")
+
+
+def test_every_module_has_its_place() -> None:
+    assert {path.stem for path in MODULES} == NOUNS | MACHINERY | METHODS | ADAPTERS | ENGINE
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_imports_only_what_is_below_it(path: Path) -> None:
+    assert ours(path) - {path.stem} <= MAY_IMPORT[path.stem]
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_method_cannot_reach_the_truth_by_any_way(method: str) -> None:
+    reached, new = set(), {method}
+    while new:
+        reached |= new
+        new = set().union(*(ours(LIB / f"{name}.py") for name in new)) - reached
+    assert not reached & (JUDGE | ADAPTERS | ENGINE)
+
+
+@pytest.mark.parametrize(("package", "module"), ONLY_IMPORTER.items())
+def test_one_module_alone_knows_each_of_these_packages(package: str, module: str) -> None:
+    assert {path.stem for path in MODULES if package in {name.split(".")[0] for name in imports(path)}} == {module}
+
+
+def test_the_engine_starts_without_the_heavy_packages() -> None:
+    for name in ("study", "runs", "notebooks", "__main__"):
+        tree = ast.parse((LIB / f"{name}.py").read_text(encoding="utf-8"))
+        top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+        top |= {f"{node.module}" for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert not {word.split(".")[0] for word in top} & {"torch", "pandas", "numpy", "trimesh", "safetensors"}

@@ -1,0 +1,160 @@
+"""The look: what a render shows is known in closed form for a sphere and a square; files are the same bytes each time."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import trimesh
+
+from heads import plots
+from heads.scene import Scene
+
+SQUARE = trimesh.Trimesh([[-50, -50, 0], [50, -50, 0], [50, 50, 0], [-50, 50, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+SPHERE = trimesh.creation.icosphere(subdivisions=4, radius=100)
+AROUND = (np.zeros(3), 125.0)
+
+
+def drawn(picture: np.ndarray) -> np.ndarray:
+    return (picture < 250).any(axis=2)
+
+
+def test_a_sphere_covers_its_share_of_the_picture_and_the_rest_is_white() -> None:
+    picture = plots.render(SPHERE, size=200, frame=AROUND)
+    assert picture.shape == (200, 200, 3) and picture.dtype == np.uint8
+    assert drawn(picture).mean() == pytest.approx(np.pi * 100**2 / 250**2, rel=0.01)
+    assert (picture[0] == 255).all() and (picture[:, -1] == 255).all()
+
+
+def test_a_sphere_looks_the_same_from_every_side() -> None:
+    front = plots.render(SPHERE, size=80, frame=AROUND).astype(float)
+    for azimuth, elevation in [(45, 0), (90, 20), (200, -30)]:
+        other = plots.render(SPHERE, size=80, frame=AROUND, azimuth=azimuth, elevation=elevation)
+        inner = np.hypot(*(np.mgrid[:80, :80] - 39.5)) < 28
+        assert np.abs(front - other)[inner].max() < 4
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "elevation", "place", "column", "row"),
+    [
+        (0, 0, (80, 0, 0), 1, 0),  # the head's left is on the right of a front view
+        (0, 0, (0, 80, 0), 0, 1),
+        (90, 0, (0, 0, 80), -1, 0),  # from the head's left, the face looks to the left
+        (90, 0, (80, 0, 0), 0, 0),
+        (0, 90, (0, 0, 80), 0, -1),  # from above, the face looks down
+    ],
+)
+def test_a_point_is_where_the_camera_sees_it(azimuth: float, elevation: float, place: tuple, column: int, row: int) -> None:
+    ball = trimesh.creation.icosphere(radius=10).apply_translation(place)
+    rows, columns = np.nonzero(drawn(plots.render(ball, azimuth=azimuth, elevation=elevation, size=100, frame=AROUND)))
+    expected = 49.5 + 40 * column * 80 / 100, 49.5 - 40 * row * 80 / 100
+    assert (columns.mean(), rows.mean()) == pytest.approx(expected, abs=0.5)
+
+
+def test_values_are_interpolated_linearly_between_the_corners() -> None:
+    values = SQUARE.vertices[:, 0] / 100 + 0.5  # 0 at the left, 1 at the right
+    picture = plots.render(SQUARE, size=100, values=values, limits=(0, 1), frame=(np.zeros(3), 50.0)) / 255
+    flat = plots.render(SQUARE, size=100, values=np.zeros(4), limits=(0, 1), frame=(np.zeros(3), 50.0)) / 255
+    shade = flat[50, 50] / plots.ERRORS(0.0)[:3]
+    expected = plots.ERRORS((np.arange(100) + 0.5) / 100)[:, :3] * shade
+    assert np.abs(picture[50, 2:-2] - expected[2:-2]).max() < 0.02
+
+
+def test_values_of_another_mesh_are_refused() -> None:
+    with pytest.raises(ValueError, match="each of the 4 vertices, not 3"):
+        plots.render(SQUARE, values=np.zeros(3))
+
+
+def test_the_inside_of_a_surface_is_darker_than_its_outside() -> None:
+    behind = SQUARE.copy()
+    behind.invert()
+    assert plots.render(behind, size=20).mean() < plots.render(SQUARE, size=20).mean() - 20
+
+
+def test_the_light_comes_from_the_upper_left() -> None:
+    picture = plots.render(SPHERE, size=100, frame=AROUND)
+    assert picture[30, 30].mean() > picture[70, 70].mean() + 30
+
+
+@pytest.mark.parametrize("azimuth", [0, 30, 45, 90, 135, 200, 300])
+def test_nothing_is_cut_off_not_even_far_geometry(azimuth: float) -> None:
+    speck = trimesh.creation.box(extents=(30, 30, 30)).apply_translation((300, -250, 280))
+    both = trimesh.util.concatenate([SPHERE, speck])
+    picture = drawn(plots.render(both, azimuth=azimuth, size=100, frame=plots.frame_of(SPHERE, both)))
+    assert not (picture[0].any() or picture[-1].any() or picture[:, 0].any() or picture[:, -1].any())
+    assert picture.sum() > drawn(plots.render(SPHERE, azimuth=azimuth, size=100, frame=plots.frame_of(SPHERE, both))).sum()
+
+
+def test_photographs_are_shown_one_by_one_also_with_an_empty_mask(ellipsoid_scene: Scene) -> None:
+    masks = ellipsoid_scene.masks.clone()
+    masks[1] = False
+    figure = plots.photographs(replace(ellipsoid_scene, masks=masks))
+    assert len(figure.axes) == 5
+    assert [len(axes.collections) for axes in figure.axes] == [2, 0, 2, 2, 2]
+    assert {text.get_text() for text in figure.texts} == {f"photograph {view}" for view in ellipsoid_scene.views}
+
+
+def test_a_comparison_has_a_row_a_view_and_names_the_protocol() -> None:
+    meshes = {"IDR": SPHERE.copy().apply_scale(1.1), "BaseH3D-Net": SPHERE}
+    errors = {"IDR": np.full(len(SPHERE.vertices), 10.0), "BaseH3D-Net": np.zeros(len(SPHERE.vertices))}
+    scores = {"IDR": {"face_rigid_mm": 10.04, "head_rigid_mm": 11.0}, "BaseH3D-Net": {"face_rigid_mm": 0.0, "head_rigid_mm": 0.5}}
+    figure = plots.comparison(SPHERE, meshes, errors, scores, size=40)
+    assert len(figure.axes) == 3 * 5 + 1  # and the bar
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert "face 10.0 mm" in words and "(rigid)" in words and "three-quarter" in words and "BaseH3D-Net" in words
+
+
+def test_losses_without_a_history_say_so() -> None:
+    with pytest.raises(ValueError, match="every history is empty"):
+        plots.losses({"ada": []})
+    figure = plots.losses({"ada": [{"step": 0.0, "rgb": 1.0, "mask": 2.0}], "ben": [{"step": 0.0, "rgb": 0.0}]})
+    assert [axes.get_title() for axes in figure.axes] == ["rgb", "mask"]
+
+
+def test_a_saved_figure_is_the_same_bytes_each_time_and_names_no_software(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        plots.save(plots.head(SPHERE, size=30), tmp_path / "new" / name)
+    first = (tmp_path / "new" / "a.png").read_bytes()
+    assert first == (tmp_path / "new" / "b.png").read_bytes()
+    assert b"Software" not in first and b"tEXt" not in first and b"tIME" not in first
+
+
+def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.png"
+    plots.save(np.zeros((4, 4, 3), np.uint8), kept)
+    before = kept.read_bytes()
+    with pytest.raises(ValueError, match=r"kept\.png: a figure of this kind is saved as \.json"):
+        plots.save(plots.interactive(SPHERE), kept)
+    assert kept.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["kept.png"]
+
+
+def test_a_head_to_turn_is_small_and_right_to_a_tenth_of_a_millimetre(tmp_path: Path) -> None:
+    fine = trimesh.creation.icosphere(subdivisions=6, radius=100)
+    figure = plots.interactive(fine, 5000, title="sphere")
+    plots.save(figure, tmp_path / "head.json")
+    assert (tmp_path / "head.json").stat().st_size < 80_000 < len(fine.faces)
+    trace = figure.data[0]
+    assert len(trace.i) <= 5000
+    radii = np.linalg.norm(np.stack([trace.x, trace.y, trace.z], axis=1) / 10.0, axis=1)
+    assert np.abs(radii - 100).max() < 0.5
+    saved = json.loads((tmp_path / "head.json").read_text())
+    assert saved["data"][0]["type"] == "mesh3d" and saved["data"][0]["x"]["dtype"] == "i2"
+
+
+def test_a_heat_map_to_turn_keeps_the_value_of_the_place() -> None:
+    figure = plots.interactive(SPHERE, 1000, values=SPHERE.vertices[:, 1] + 100)
+    trace = figure.data[0]
+    assert np.abs(np.asarray(trace.intensity) - 100 - np.asarray(trace.y) / 10).max() < 8  # an edge of the mesh is 7 mm
+
+
+def test_a_mesh_in_other_units_is_refused() -> None:
+    with pytest.raises(ValueError, match="it reaches 100000 mm"):
+        plots.interactive(SPHERE.copy().apply_scale(1000))
+
+
+def test_a_table_shows_two_decimals_and_a_dash() -> None:
+    rows = pd.DataFrame({"subject": ["ada", "ben"], "face": [1.23456, np.nan], "status": ["ok", "failed"]})
+    shown = plots.table(rows).to_html()
+    assert "1.23<" in shown and "–" in shown and "1.234" not in shown
