@@ -104,7 +104,10 @@ def run_notebook(
 
 
 def run_study(path: Path, cores: str, profile: str) -> int:
-    """Run what is missing of a study; prints what each stage took and a line for each run that failed, and is 1 if any did."""
+    """Run what is missing of a study; prints what each stage took and a line for each run that failed.
+
+    The exit code is 0, or 3 when the table is there but has rows that failed, or 1 when it is not.
+    """
     plan = study.read(path)
     check(plan)
     for folder in ("runs", "results", "figures"):
@@ -131,7 +134,7 @@ def run_study(path: Path, cores: str, profile: str) -> int:
         say(line)
     if process.returncode and not failed:
         say(f"snakemake ended with code {process.returncode}; the executed notebooks are in runs/{plan.name}/notebooks")
-    return 1 if failed or process.returncode else 0
+    return 1 if process.returncode else 3 if failed else 0
 
 
 def check(plan: study.Study) -> None:

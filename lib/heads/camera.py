@@ -51,7 +51,7 @@ def project(px_from_cam: Tensor, frame_from_cam: Tensor, points: Tensor) -> Tens
 
 
 def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) that looks at `target` (3,); `up` (3,) points up in the picture."""
+    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) that looks at `target` (3,), `up` (3,) upwards."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, up)
     right = right / np.linalg.norm(right)

@@ -45,6 +45,7 @@ class Config:
     schedule: str = "shipped"
     step_size: float = 1e-4  # lr
     colour_step_size: float = 1e-4
+    warm_up: float = 0.0  # share of the fit over which the geometry's step size grows from nothing, so that colours come first
     eikonal_weight: float = 0.1
     mask_weight: float = 100.0
     clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
@@ -73,8 +74,9 @@ class Config:
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 0 <= self.rays_in_mask <= 1:
-            raise ValueError(f"rays_in_mask must lie between 0 and 1, not {self.rays_in_mask}")
+        for name in ("rays_in_mask", "warm_up"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
 
 
 PAPER = Config()
@@ -284,8 +286,9 @@ def fit(
         with parametrize.cached():
             terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
-        for group in optimizer.param_groups:
-            group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
+        warm = min(1.0, (step + 1) / (config.warm_up * total)) if config.warm_up else 1.0
+        for group, ramp in zip(optimizer.param_groups, (warm, 1.0), strict=True):
+            group["lr"] = group["base"] * ramp * step_size_factor(config, epoch, prior.epoch)
         optimizer.zero_grad()
         loss.backward()
         if config.clip:

@@ -25,7 +25,7 @@ class Trace(NamedTuple):
 
 
 def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Entry and exit distances (N,) of rays through a sphere at the origin, and which rays meet it; a miss: its closest point twice."""
+    """Entry and exit distances (N,) of rays through a sphere at the origin, and which meet it; a miss: its closest point."""
     middle = -(origins * directions).sum(-1)
     under_root = middle**2 - (origins**2).sum(-1) + radius**2
     half = under_root.clamp(min=0).sqrt()

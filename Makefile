@@ -1,0 +1,65 @@
+# Every target sets up what it needs, in .venv and from requirements.lock, and does again only what is missing.
+#
+#   make blog                            the default study, then its post: blog/_build/html/index.html
+#   make study STUDY=config/NAME.yaml    one study: results/NAME.csv and figures/NAME/
+#   make post                            the post alone, from the committed results and figures
+#   make test                            all tests
+#   make notebooks                       notebooks/*.ipynb from their sources
+#   make lock                            requirements.lock anew, from pyproject.toml
+#   make clean                           everything away that these make, the runs too
+#
+# Variables: PYTHON (3.11 to 3.13), CORES (jobs side by side; default 2), and TORCH_INDEX, where pip is to look for torch besides its
+# default: https://download.pytorch.org/whl/cpu for the small build without CUDA, .../whl/cu126 for another CUDA version.
+
+STUDY ?= config/quick.yaml
+PYTHON ?= python3
+CORES ?= 2
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+RUN := $(BIN)/python -m heads study $(STUDY) --cores $(CORES)
+RENDER := $(BIN)/python -m sphinx -W --keep-going -q -b html blog blog/_build/html && echo "open blog/_build/html/index.html"
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: blog study post test notebooks lock clean
+.DELETE_ON_ERROR:
+
+# With code 3 the table is complete, but some runs failed: the post says so, and make does.
+blog: $(READY)
+	code=0; $(RUN) || code=$$?; case $$code in 0 | 3) $(RENDER) && exit $$code ;; *) exit $$code ;; esac
+
+study: $(READY)
+	$(RUN)
+
+post: $(READY)
+	$(RENDER)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+notebooks: $(READY)
+	$(BIN)/python -m heads notebooks
+
+# h3ds without its own requirements: they would bring an OpenCV with windows, which needs libGL; the lock has the one without.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable . h3ds==0.4.0
+	touch $@
+
+lock: | .venv/bin/python
+	$(PIP) install uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 --upgrade \
+	    --no-emit-package h3ds --no-annotate --no-header --quiet --output-file .venv/lock
+	{ echo "# What every machine installs, for Python 3.11 to 3.13. Made by \`make lock\`; do not edit."; \
+	  sed -e "s/ ; python_full_version < '3.14'$$//" -e "s/python_full_version < '3.14' and //g" -e "/== 'emscripten'/d" \
+	      -e "s/ ; sys_platform != 'emscripten'$$//" -e '/^#/d' .venv/lock; } > .venv/lock.new
+	mv .venv/lock.new requirements.lock
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv .snakemake runs blog/_build build lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,130 @@
+# The DAG of a study: its notebooks, each a job that papermill runs and that leaves a record. `make study` starts it.
+# Nothing heavy is imported here, for every job reads this file anew.
+
+import json
+import sys
+from dataclasses import asdict
+
+from snakemake.exceptions import WorkflowError
+
+from heads import study
+
+try:
+    plan = study.read(config.get("study", "config/quick.yaml"))
+except (ValueError, OSError) as error:
+    raise WorkflowError(str(error))
+
+HERE = f"runs/{plan.name}"
+DATA = {job.name: job for job in plan.data_jobs()}
+PRIOR = {name: plan.prior_job(name) for name in plan.trained_priors()}
+FIT = {job.name: job for job in plan.fit_jobs()}
+
+# A job whose notebook raises still ends well, with a record that says so: the others go on, and the table has a row for it.
+# A job whose process dies fails. Executed notebooks are logs, because Snakemake deletes the outputs of a failed job.
+RUN = (
+    "OMP_NUM_THREADS={threads} {PYTHON} -m heads run {input.notebook} {log} --record {output} --soft"
+    " --after {input.after:q} {params.arguments:q}"
+)
+PYTHON = sys.executable
+
+
+def arguments(job):
+    """The job's fields as arguments of `python -m heads run`."""
+    return [word for name, value in asdict(job).items() for word in ("-p", name, json.dumps(value))]
+
+
+def lib(*modules):
+    """The modules on which a rule's result depends."""
+    return [f"lib/heads/{module}.py" for module in modules]
+
+
+# What decides a fit's result. `metric` is not among them, though h3ds names its Truth: a fit never sees it.
+METHODS = lib("camera", "scene", "h3ds", "sdf", "trace", "priors", "idr", "mesh")
+
+
+wildcard_constraints:
+    data="|".join(DATA),
+    prior="|".join(PRIOR) or "none",
+    fit="|".join(name.replace(".", r"\.") for name in FIT),
+
+
+rule all:
+    input:
+        f"{HERE}/results.json",
+
+
+rule data:
+    input:
+        notebook="notebooks/01_data.py",
+        lib=lib("camera", "h3ds", "synthetic"),
+        after=[],
+    output:
+        f"{HERE}/data/{{data}}.json",
+    log:
+        f"{HERE}/notebooks/01_data.{{data}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(DATA[wildcards.data]),
+    shell:
+        RUN
+
+
+rule prior:
+    input:
+        notebook="notebooks/02_prior.py",
+        lib=METHODS,
+        after=lambda wildcards: plan.before(PRIOR[wildcards.prior]),
+    output:
+        f"{HERE}/prior/{{prior}}/record.json",
+    log:
+        f"{HERE}/notebooks/02_prior.{{prior}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(PRIOR[wildcards.prior]),
+    priority: 1
+    shell:
+        RUN
+
+
+rule reconstruct:
+    input:
+        notebook="notebooks/03_reconstruct.py",
+        lib=METHODS,
+        after=lambda wildcards: plan.before(FIT[wildcards.fit]),
+    output:
+        f"{HERE}/fit/{{fit}}/fit.json",
+    log:
+        f"{HERE}/notebooks/03_reconstruct.{{fit}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(FIT[wildcards.fit]),
+    shell:
+        RUN
+
+
+rule evaluate:
+    input:
+        notebook="notebooks/04_evaluate.py",
+        lib=lib("h3ds", "mesh", "metric"),
+        after=lambda wildcards: plan.before(plan.score_job(FIT[wildcards.fit])),
+    output:
+        f"{HERE}/fit/{{fit}}/record.json",
+    log:
+        f"{HERE}/notebooks/04_evaluate.{{fit}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(plan.score_job(FIT[wildcards.fit])),
+    shell:
+        RUN
+
+
+# The table and the figures are no outputs: Snakemake would delete the old ones before it is known whether there will be new ones.
+rule results:
+    input:
+        notebook="notebooks/05_results.py",
+        lib=lib("runs", "plots"),
+        records=[plan.score_job(fit).record for fit in FIT.values()],
+    output:
+        f"{HERE}/results.json",
+    log:
+        f"{HERE}/notebooks/05_results.ipynb",
+    params:
+        arguments=arguments(study.TableJob(plan.path, save=True)),
+    shell:
+        "{PYTHON} -m heads run {input.notebook} {log} --record {output} {params.arguments:q}"
