@@ -56,7 +56,15 @@ def test_a_resumed_fit_ends_where_an_undisturbed_one_does(ellipsoid_scene: Scene
             states["half"] = state()
 
     whole = idr.fit(ellipsoid_scene, priors.sphere(TINY.shape, 0), TINY, on_step=keep)
-    resumed = fit(ellipsoid_scene, resume=states["half"])
+    seen = []
+    resumed = idr.fit(
+        ellipsoid_scene,
+        priors.sphere(TINY.shape, 0),
+        TINY,
+        on_step=lambda step, total, terms, state: seen.append(step),
+        resume=states["half"],
+    )
+    assert seen == list(range(states["half"]["step"].item() + 1, seen[-1] + 1))
     assert whole.mesh_mm.vertices.tobytes() == resumed.mesh_mm.vertices.tobytes()
     assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
 
@@ -138,6 +146,11 @@ def test_one_photograph_a_step_as_published(ellipsoid_scene: Scene) -> None:
     for step in range(7):
         _, _, origins, _ = pixels.draw(step, generator)
         assert torch.allclose(origins, ellipsoid_scene.unit_from_cam[step % 5, :3, 3].expand_as(origins))
+
+
+def test_a_fit_that_diverges_says_so(ellipsoid_scene: Scene) -> None:
+    with pytest.raises(ValueError, match=r"ellipsoid.*diverged before step \d+"):
+        fit(ellipsoid_scene, replace(TINY, step_size=10.0, clip=0.0))
 
 
 def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:
