@@ -64,6 +64,7 @@ rule data:
         f"{HERE}/notebooks/01_data.{{data}}.ipynb",
     params:
         arguments=lambda wildcards: arguments(DATA[wildcards.data]),
+    priority: 2  # so that the prior, the longest job, can begin early
     shell:
         RUN
 

@@ -1,6 +1,6 @@
 """What a post says follows from the numbers: each sentence is tried with results that make it say something else."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 from skimage import measure
 
-from heads import posts, runs
+from heads import idr, posts, runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -188,3 +188,13 @@ def test_the_setup_is_as_the_study_says() -> None:
     with_prior = replace(found, about={"prior": {"single": {"subject": "eve", "views": 32, "epochs": 500}}})
     assert "is eve, fitted to 32 photographs for 500 epochs" in posts.setup(with_prior)
     assert "do not say" in posts.setup(replace(found, about={}))
+
+
+def test_the_engine_is_told_from_its_config_alone() -> None:
+    found = results([2.0], [1.0])
+    told = {name: posts.engine(replace(found, about={"fit": asdict(preset)})) for name, preset in idr.PRESETS.items()}
+    assert "no direction of view" in told["LAPTOP"] and "75% of the rays" in told["LAPTOP"] and "0.0005" in told["LAPTOP"]
+    assert (
+        "no direction of view" not in told["PAPER"] and "waves" not in told["PAPER"] and "8 layers of 512 units" in told["PAPER"]
+    )
+    assert "do not say" in posts.engine(replace(found, about={}))

@@ -8,7 +8,7 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import ceil, cos, pi
+from math import cos, pi
 from typing import Protocol
 
 import torch
@@ -249,7 +249,7 @@ def fit(
     grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
     pixels = Pixels(scene, config, device)
     steps_per_epoch = config.steps_per_view * len(scene.views)
-    total = ceil(config.epochs * steps_per_epoch)
+    total = max(1, round(config.epochs * steps_per_epoch))
     first = 0
     if resume is not None:
         for name, parameter in named.items():

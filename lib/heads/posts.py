@@ -292,6 +292,32 @@ def setup(results: Results) -> str:
     return " ".join(said) or "How many photographs there are, and how the prior was made, these results do not say."
 
 
+def engine(results: Results) -> str:
+    """In what the fits of these results differ from the published IDR, as far as results/STUDY.json says it."""
+    fit = results.about.get("fit", {})
+    if not fit:
+        return "How the fits were set, these results do not say."
+    shape = fit["shape"]
+    said = [f"{shape['depth']} layers of {shape['width']} units for the distance (published: 8 of 512)"]
+    if fit["mixed_views"]:
+        said.append(f"{fit['rays']} rays a step from all photographs together (published: 2048 from one)")
+    if fit["rays_in_mask"]:
+        said.append(f"{fit['rays_in_mask']:.0%} of the rays drawn on the head (published: anywhere in the picture)")
+    if fit["point_octaves"]:
+        said.append("a colour network that sees places as waves of several lengths (published: as three coordinates)")
+    if fit["colour_sees"] == "no_view_dir":
+        said.append("and no direction of view, a mode of the published program (its default has it)")
+    said.append(
+        f"steps of {fit['step_size']:g} for the distance and {fit['colour_step_size']:g} for the colours, schedule "
+        f"{fit['schedule']} (published: 0.0001 for both)"
+    )
+    if fit["tracer"] == "cached":
+        said.append("rays traced on a grid of remembered distances and then corrected on the network (published: on the network)")
+    return (
+        f"What runs here differs from the published program in its settings: {'; '.join(said)}. Both methods run with the same."
+    )
+
+
 def floor(results: Results) -> str:
     """The toolbox's error of a perfect surface, in grid cells and, where results/STUDY.json says how large these are, in mm."""
     general = f"For a perfect sphere its error is {FLOOR_CELLS} of a cell"
