@@ -207,6 +207,17 @@ def alpha_at(config: Config, epoch: float) -> float:
     return config.alpha * 2.0 ** sum(epoch >= milestone for milestone in config.alpha_epochs)
 
 
+def refresh_at(config: Config, step: int) -> str:
+    """Whether the cached grid is refreshed before `step`: "full", "band" (near the surface), or "" for not at all.
+
+    The first steps move the surface most, and a new grid is exact: there the band is refreshed five times as often.
+    """
+    every = config.refresh_every
+    if step > 0 and step % every == 0:
+        return "full" if step <= 8 * every or step % (8 * every) == 0 else "band"
+    return "band" if 0 < step < 4 * every and step % max(1, every // 5) == 0 else ""
+
+
 StateOf = Callable[[], dict[str, Tensor]]
 
 
@@ -274,9 +285,8 @@ def fit(
         batch = pixels.draw(step, generator)
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
-                if step % config.refresh_every == 0 and step > 0:
-                    full = step <= 8 * config.refresh_every or step % (8 * config.refresh_every) == 0
-                    grid.refresh(field, band=None if full else 2 * grid.cell)
+                if refresh := refresh_at(config, step):
+                    grid.refresh(field, band=None if refresh == "full" else 2 * grid.cell)
                 traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
             else:
                 traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])

@@ -50,6 +50,7 @@ def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 def save(mesh: trimesh.Trimesh, path: Path) -> None:
     """Write a mesh as binary PLY, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".part")
     partial.write_bytes(trimesh.exchange.ply.export_ply(mesh))
     partial.replace(path)
