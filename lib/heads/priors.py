@@ -57,11 +57,3 @@ def network(prior: Prior, *, generator: torch.Generator) -> sdf.ImplicitNetwork:
 def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
     """The tensors below `prefix`, without it."""
     return {name.removeprefix(prefix + "."): value for name, value in prior.tensors.items() if name.startswith(prefix + ".")}
-
-
-def inside_fraction(field: sdf.SDF, *, resolution: int = 32) -> float:
-    """The share of the unit sphere's volume where the field is negative, on a grid; a prior without a surface has 0 or 1."""
-    axis = torch.linspace(-1, 1, resolution)
-    points = torch.cartesian_prod(axis, axis, axis)
-    points = points[points.norm(dim=1) <= 1]
-    return float((field(points) < 0).float().mean())
