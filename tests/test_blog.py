@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from heads import plots, runs
+from heads import idr, plots, runs
 
 ROOT = Path(__file__).parents[1]
 SUBJECTS = ("ada", "ben", "cleo")
@@ -73,7 +74,7 @@ def write_results(root: Path, errors: dict[str, tuple[float, ...]], failed: tupl
     pd.DataFrame(rows).to_csv(folder / "quick.csv", index=False)
     stages = pd.DataFrame({"stage": ["01_data", "03_reconstruct"], "runs": [4, 6], "seconds": [12.0, 187.0]})
     stages.to_csv(folder / "quick_stages.csv", index=False)
-    (folder / "quick.json").write_text(json.dumps({"data": {"kind": "invented"}, "fit": {"cell_mm": 3.0}}))
+    (folder / "quick.json").write_text(json.dumps({"data": {"kind": "invented"}, "fit": asdict(replace(idr.SMOKE, cell_mm=3.0))}))
 
 
 def write_figures(folder: Path) -> None:
