@@ -347,6 +347,11 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_parameter_only_wha
     done, ran = again(repository)
     assert (done.returncode, ran) == (0, set()), done.stderr
 
+    shutil.rmtree(repository / "runs" / "mine" / "fit" / RUNS[0])  # what has gone comes back, though the table is there
+    done, ran = again(repository)
+    assert ran == {f"03_reconstruct.{RUNS[0]}", f"04_evaluate.{RUNS[0]}", "05_results"}, done.stderr
+    pd.testing.assert_frame_equal(table(repository)[list(runs.METRICS)][:2], first[list(runs.METRICS)][:2])
+
     shutil.copy(repository / "results" / "mine.csv", repository / "first.csv")
     done, ran = again(repository, STUDY.replace("prior: single}", "prior: single, overrides: {rays: 96}}"))
     mine = [run for run in RUNS if "baseh3d" in run]
