@@ -24,7 +24,7 @@ def surface_error_mm(result: Reconstruction) -> float:
 
 
 def test_published_colour_network_has_the_published_number_of_parameters() -> None:
-    network = idr.ColourNetwork(idr.PAPER, torch.Generator())
+    network = idr.ColourNetwork(idr.PAPER.colour_shape, torch.Generator())
     assert sum(p.numel() for p in network.parameters()) == 940_038
 
 
@@ -116,7 +116,7 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
     pixels = idr.Pixels(ellipsoid_scene, config, torch.device("cpu"))
     batch = pixels.draw(0, torch.Generator().manual_seed(0))
     geometry = priors.network(priors.sphere(config.shape, 0), generator=torch.Generator())
-    colour = idr.ColourNetwork(config, torch.Generator().manual_seed(0))
+    colour = idr.ColourNetwork(config.colour_shape, torch.Generator().manual_seed(0))
     field = sdf.distance(geometry)
     traced = trace.cached(trace.CachedField(field, 32), field, batch[2], batch[3])
     uniform = torch.rand(64, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1

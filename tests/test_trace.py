@@ -127,5 +127,21 @@ def test_a_narrow_band_refresh_equals_a_full_one_near_the_surface() -> None:
     full = trace.CachedField(moved, 32)
     grid.refresh(moved, band=0.2)
     near = full.values.abs() < 0.1
-    assert torch.equal(grid.values[near], full.values[near])
-    assert not torch.equal(grid.values, full.values)
+    assert torch.allclose(grid.values[near], full.values[near], atol=1e-6)
+    assert not torch.allclose(grid.values, full.values, atol=1e-3)
+
+
+def test_a_refresh_from_coarse_to_fine_is_the_dense_grid_near_the_surface_and_asks_far_less() -> None:
+    asked = 0
+
+    def field(points: Tensor) -> Tensor:
+        nonlocal asked
+        asked += len(points)
+        return blobs(points)
+
+    grid, dense = trace.CachedField(field, 64), blobs(trace.lattice(64))
+    near = dense.abs() < grid.cell
+    assert torch.allclose(grid.values[near], dense[near], atol=1e-6)
+    clear = dense.abs() > 1e-6
+    assert (grid.values - dense).abs().max() < 0.05 and torch.equal((grid.values < 0)[clear], (dense < 0)[clear])
+    assert asked < 64**3 / 3

@@ -7,21 +7,24 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import cos, pi
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 from heads import camera, mesh, priors, sdf, trace
+from heads.colour import ColourNetwork
+from heads.colour import Shape as ColourShape
 from heads.scene import Reconstruction, Scene
 
 SCHEDULES = ("readme", "shipped", "cosine")
 COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
+START_CODES = ("mean", "zero")
+TERMS = ("step", "epoch", "rgb", "mask", "eikonal")  # of a row of the history
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Config:
     eikonal_weight: float = 0.1
     mask_weight: float = 100.0
     clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
+    code_epochs: float = (
+        100.0  # of a prior with codes: first the code alone, the decoder frozen (H3D-Net; its text leaves it open)
+    )
+    code_step_size: float = 1e-3
+    code_weight: float = 1e-3  # of the code's squared length
+    start_code: str = "mean"  # of the training heads' codes, or zero
     alpha: float = 50.0
     alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # alpha doubles here
     cell_mm: float = 1.0  # of the extracted mesh
@@ -60,6 +69,8 @@ class Config:
             raise ValueError(f"tracer must be one of {', '.join(TRACERS)}, not {self.tracer!r}")
         if self.colour_sees not in COLOUR_SEES:
             raise ValueError(f"colour_sees must be one of {', '.join(COLOUR_SEES)}, not {self.colour_sees!r}")
+        if self.start_code not in START_CODES:
+            raise ValueError(f"start_code must be one of {', '.join(START_CODES)}, not {self.start_code!r}")
         for name in (
             "epochs",
             "steps_per_view",
@@ -68,6 +79,7 @@ class Config:
             "refresh_every",
             "step_size",
             "colour_step_size",
+            "code_step_size",
             "cell_mm",
             "alpha",
         ):
@@ -75,6 +87,16 @@ class Config:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not 0 <= self.rays_in_mask <= 1:
             raise ValueError(f"rays_in_mask must lie between 0 and 1, not {self.rays_in_mask}")
+        if self.code_epochs < 0 or self.code_weight < 0:
+            raise ValueError(f"code_epochs and code_weight must not be negative: {self.code_epochs}, {self.code_weight}")
+
+    @property
+    def colour_shape(self) -> ColourShape:
+        """The shape of the colour network."""
+        sees_view = self.colour_sees == "idr"
+        return ColourShape(
+            self.shape.feature, self.colour_width, self.colour_depth, self.view_octaves, self.point_octaves, sees_view
+        )
 
 
 PAPER = Config()
@@ -106,33 +128,6 @@ SMOKE = replace(
     cell_mm=8.0,
 )
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
-
-
-class ColourNetwork(nn.Module):
-    """Points, view directions, normals (N, 3) and features (N, F) -> colours (N, 3) in [-1, 1] (the rendering network)."""
-
-    def __init__(self, config: Config, generator: torch.Generator) -> None:
-        super().__init__()
-        self.view_octaves, self.point_octaves, self.sees_view = (
-            config.view_octaves,
-            config.point_octaves,
-            config.colour_sees == "idr",
-        )
-        view = (3 + 6 * config.view_octaves) if self.sees_view else 0
-        sizes = [6 + 6 * config.point_octaves + view + config.shape.feature] + [config.colour_width] * config.colour_depth + [3]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
-            layer = nn.Linear(inputs, outputs)
-            with torch.no_grad():
-                nn.init.uniform_(layer.weight, -(inputs**-0.5), inputs**-0.5, generator=generator)  # PyTorch's default
-                nn.init.uniform_(layer.bias, -(inputs**-0.5), inputs**-0.5, generator=generator)
-            layers += [parametrizations.weight_norm(layer), nn.ReLU()]
-        layers[-1] = nn.Tanh()
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, points: Tensor, views: Tensor, normals: Tensor, features: Tensor) -> Tensor:
-        seen = [sdf.encode(views, self.view_octaves)] if self.sees_view else []
-        return self.layers(torch.cat([sdf.encode(points, self.point_octaves), *seen, normals, features], dim=-1))
 
 
 class Pixels:
@@ -237,19 +232,22 @@ def fit(
     resume: dict[str, Tensor] | None = None,
 ) -> Reconstruction:
     """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
+    # priors.check_surface(prior)
     device = torch.device(config.device)
     generator = torch.Generator().manual_seed(seed)
     config = replace(config, shape=prior.shape)
-    geometry = priors.network(prior, generator=generator).to(device)
-    colour = ColourNetwork(config, generator).to(device)
+    geometry = priors.network(prior, generator=generator, start_code=config.start_code).to(device)
+    colour = ColourNetwork(config.colour_shape, generator).to(device)
     if weights := priors.part(prior, "colour"):
         colour.load_state_dict(weights)
     named = {f"geometry.{name}": p for name, p in geometry.named_parameters()} | {
         f"colour.{name}": p for name, p in colour.named_parameters()
     }
+    decoder = [p for p in geometry.parameters() if p is not geometry.code]
     optimizer = torch.optim.Adam(
         [
-            {"params": list(geometry.parameters()), "base": config.step_size},
+            {"params": decoder, "base": config.step_size},
+            {"params": [geometry.code], "base": config.code_step_size},
             {"params": list(colour.parameters()), "base": config.colour_step_size},
         ],
         lr=config.step_size,
@@ -261,13 +259,15 @@ def fit(
     pixels = Pixels(scene, config, device)
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
-    first = 0
+    frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
+    first, history = 0, []
     if resume is not None:
         for name, parameter in named.items():
             parameter.data.copy_(resume[name])
         load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in resume.items()})
         generator.set_state(resume["generator"].cpu())
         first = int(resume["step"])
+        history = [dict(zip(TERMS, row, strict=True)) for row in resume["history"].tolist()]
         if grid is not None:
             grid.values = resume["grid"].to(device)
 
@@ -276,12 +276,18 @@ def fit(
         for name, parameter in named.items():
             for key, value in optimizer.state[parameter].items():
                 tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
-        tensors |= {"generator": generator.get_state(), "step": torch.tensor(step)}
+        rows = [[row[term] for term in TERMS] for row in history]
+        tensors |= {
+            "generator": generator.get_state(),
+            "step": torch.tensor(step),
+            "history": torch.tensor(rows, dtype=torch.float64),
+        }
         return tensors | ({"grid": grid.values.cpu().clone()} if grid is not None else {})
 
-    history = []
     for step in range(first, total):
         epoch = prior.epoch + step / steps_per_epoch
+        for parameter in decoder:
+            parameter.requires_grad_(step >= frozen)
         batch = pixels.draw(step, generator)
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
@@ -294,6 +300,7 @@ def fit(
         with parametrize.cached():
             terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
+        loss = loss + config.code_weight * geometry.code.square().sum()
         for group in optimizer.param_groups:
             group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
         optimizer.zero_grad()
@@ -301,7 +308,7 @@ def fit(
         if config.clip:
             nn.utils.clip_grad_norm_(named.values(), config.clip)
         optimizer.step()
-        if step % 10 == 0 or step in (first, total - 1):
+        if step % 10 == 0 or step == total - 1:
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
             history.append(row)
             if not row["eikonal"] < 100:  # a field's gradient has length one; NaN comes here too

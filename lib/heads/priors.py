@@ -45,12 +45,17 @@ def carrying(prior: Prior, parts: Iterable[str]) -> Prior:
     return replace(prior, tensors={name: value for name, value in prior.tensors.items() if name.split(".")[0] in parts})
 
 
-def network(prior: Prior, *, generator: torch.Generator) -> sdf.ImplicitNetwork:
-    """The prior's implicit network, or a fresh sphere drawn from `generator` where it carries no geometry."""
+def network(prior: Prior, *, generator: torch.Generator, start_code: str = "mean") -> sdf.ImplicitNetwork:
+    """The prior's implicit network, or a fresh sphere drawn from `generator` where it carries no geometry.
+
+    One that holds many heads starts with the code that the prior has, the mean of its training heads' codes, or with zero.
+    """
     net = sdf.ImplicitNetwork(prior.shape, generator)
     weights = part(prior, "geometry")
     if weights:
         net.load_state_dict(weights)
+    if start_code == "zero":
+        torch.nn.init.zeros_(net.code)
     return net
 
 

@@ -25,12 +25,23 @@ class Shape:
     feature: int = 256  # feature_vector_size
     octaves: int = 6  # multires
     radius: float = 0.6  # bias: of the initial sphere
+    code: int = 0  # width of the latent code of a network that holds many shapes (DeepSDF), 0: it holds one
 
     def __post_init__(self) -> None:
-        if min(self.width, self.depth, self.feature) < 1 or self.depth < 2 or self.octaves < 0 or not 0 < self.radius < 1:
+        if (
+            min(self.width, self.depth, self.feature) < 1
+            or self.depth < 2
+            or min(self.octaves, self.code) < 0
+            or not 0 < self.radius < 1
+        ):
             raise ValueError(f"network shape must have positive sizes, depth >= 2 and a radius below 1, not {self}")
-        if self.width <= 3 + 6 * self.octaves:
-            raise ValueError(f"network width must exceed the {3 + 6 * self.octaves} encoded coordinates, not {self.width}")
+        if self.width <= self.inputs:
+            raise ValueError(f"network width must exceed the {self.inputs} encoded coordinates and code, not {self.width}")
+
+    @property
+    def inputs(self) -> int:
+        """Width of what the network is given: an encoded point and the code."""
+        return 3 + 6 * self.octaves + self.code
 
 
 def encode(x: Tensor, octaves: int) -> Tensor:
@@ -40,12 +51,16 @@ def encode(x: Tensor, octaves: int) -> Tensor:
 
 
 class ImplicitNetwork(nn.Module):
-    """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`."""
+    """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`.
+
+    `code` (shape.code,) is the shape that it holds now; others may be given with the points. A fresh network hardly looks at it.
+    """
 
     def __init__(self, shape: Shape, generator: torch.Generator) -> None:
         super().__init__()
         self.shape = shape
-        encoded = 3 + 6 * shape.octaves
+        self.code = nn.Parameter(torch.zeros(shape.code))
+        encoded = shape.inputs
         self.skip = shape.depth // 2
         layers = []
         for index in range(shape.depth + 1):
@@ -61,16 +76,19 @@ class ImplicitNetwork(nn.Module):
                     nn.init.constant_(layer.bias, -shape.radius)
                 else:
                     nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / outputs), generator=generator)
-                if index == 0:  # a fresh network does not look at the sines and cosines
+                if index == 0:  # a fresh network does not look at the sines and cosines, nor at the code
                     layer.weight[:, 3:] = 0.0
                 elif index == self.skip:
                     layer.weight[:, -(encoded - 3) :] = 0.0
             layers.append(parametrizations.weight_norm(layer))
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         assert x.ndim == 2 and x.shape[1] == 3
         encoded = encode(x, self.shape.octaves)
+        if self.shape.code:
+            code = self.code if code is None else code
+            encoded = torch.cat([encoded, code.expand(len(x), self.shape.code)], dim=1)
         hidden = encoded
         for index, layer in enumerate(self.layers):
             if index == self.skip:
@@ -92,11 +110,11 @@ def distance(network: ImplicitNetwork, *, chunk: int = 16_384) -> SDF:
     return sdf
 
 
-def value_and_gradient(network: ImplicitNetwork, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def value_and_gradient(network: ImplicitNetwork, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable."""
     with torch.enable_grad():
         if not x.requires_grad:
             x = x.detach().requires_grad_(True)
-        output = network(x)
+        output = network(x, code)
         (gradient,) = torch.autograd.grad(output[:, 0].sum(), x, create_graph=True)
     return output[:, 0], gradient, output[:, 1:]

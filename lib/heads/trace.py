@@ -4,6 +4,7 @@ Names: a ray is `origins + t * directions` with origins, directions (N, 3) in th
 are distances along it. Both tracers return a `Trace` and know nothing of networks: the field is a callable.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 from heads.sdf import SDF
 
+COARSEST = 16  # grid points a side that a field is always asked at
+REACH = 1.0  # in coarse cells: how near the zero level a finer grid is asked
 STEEP = -0.05  # a ray that grazes the surface counts as this steep, lest it move without bound when the field does
 
 
@@ -121,14 +124,22 @@ def first_crossing(values: Tensor) -> tuple[Tensor, Tensor]:
     return negative.any(1), index.clamp(min=1)
 
 
-class CachedField:
-    """A field remembered on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field."""
+def lattice(resolution: int, device: torch.device | str = "cpu") -> Tensor:
+    """The points (resolution^3, 3) of a grid over the cube [-1, 1]^3, the last axis running fastest."""
+    axis = torch.linspace(-1, 1, resolution, device=device)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
-    def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu", values: Tensor | None = None) -> None:
-        self.resolution = resolution
-        axis = torch.linspace(-1, 1, resolution, device=device)
-        self.points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
-        self.values = sdf(self.points) if values is None else values.to(device).clone()
+
+class CachedField:
+    """A field remembered on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field.
+
+    Near its zero level the field is asked at every grid point; further away a coarser grid is asked, and interpolated.
+    """
+
+    def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu") -> None:
+        self.resolution, self.device = resolution, device
+        self.values = torch.empty(0)
+        self.refresh(sdf)
 
     @property
     def cell(self) -> float:
@@ -136,13 +147,32 @@ class CachedField:
         return 2.0 / (self.resolution - 1)
 
     def refresh(self, sdf: SDF, *, band: float | None = None) -> None:
-        """Evaluate the field anew, everywhere or only where its remembered magnitude is below `band`, and one cell around."""
+        """Evaluate the field anew, coarse to fine, or only where its remembered magnitude is below `band`, and one cell around.
+
+        From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
+        coarse cell of it, taking its slope to be one or so.
+        """
         if band is None:
-            self.values = sdf(self.points)
+            sizes = [self.resolution]
+            while sizes[0] > 2 * COARSEST:
+                sizes.insert(0, sizes[0] // 2)
+            values = sdf(lattice(sizes[0], self.device))
+            for coarse, fine in pairwise(sizes):
+                volume = values.view(1, 1, coarse, coarse, coarse)
+                values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
+                values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
+            self.values = values
         else:
-            inside = (self.values.abs() < band).float().view(1, 1, self.resolution, self.resolution, self.resolution)
-            near = functional.max_pool3d(inside, 3, stride=1, padding=1).flatten().nonzero()[:, 0]
-            self.values[near] = sdf(self.points[near])
+            self.values = self._asked(sdf, self.values, self.resolution, band=band)
+
+    def _asked(self, sdf: SDF, values: Tensor, resolution: int, band: float) -> Tensor:
+        """The grid's `values` with those below `band`, and one cell around these, asked anew."""
+        inside = (values.abs() < band).float().view(1, 1, resolution, resolution, resolution)
+        near = functional.max_pool3d(inside, 3, stride=1, padding=1).flatten().nonzero()[:, 0]
+        values = values.clone()
+        column = torch.stack([near // resolution**2, near // resolution % resolution, near % resolution], dim=-1)
+        values[near] = sdf(column * (2.0 / (resolution - 1)) - 1)
+        return values
 
     def __call__(self, points: Tensor) -> Tensor:
         volume = self.values.view(1, 1, self.resolution, self.resolution, self.resolution)
