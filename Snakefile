@@ -2,6 +2,7 @@
 # Nothing heavy is imported here, for every job reads this file anew.
 
 import json
+import re
 import sys
 from dataclasses import asdict
 
@@ -17,6 +18,10 @@ except (ValueError, OSError) as error:
 HERE = f"runs/{plan.name}"
 DATA = {job.name: job for job in plan.data_jobs()}
 PRIOR = {name: plan.prior_job(name) for name in plan.trained_priors()}
+SCAN, AUTODECODER, AVERAGE = (
+    [name for name, job in PRIOR.items() if isinstance(job, kind)]
+    for kind in (study.PriorJob, study.AutodecoderJob, study.AverageJob)
+)
 FIT = {job.name: job for job in plan.fit_jobs()}
 
 # A job whose notebook raises still ends well, with a record that says so: the others go on, and the table has a row for it.
@@ -38,14 +43,18 @@ def lib(*modules):
     return [f"lib/heads/{module}.py" for module in modules]
 
 
+def named(names):
+    """A wildcard that is one of these names."""
+    return "|".join(map(re.escape, names)) or "none"
+
+
 # What decides a fit's result. `metric` is not among them, though h3ds names its Truth: a fit never sees it.
-METHODS = lib("camera", "scene", "h3ds", "sdf", "trace", "priors", "idr", "mesh")
+METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "priors", "idr", "mesh")
 
 
 wildcard_constraints:
-    data="|".join(DATA),
-    prior="|".join(PRIOR) or "none",
-    fit="|".join(name.replace(".", r"\.") for name in FIT),
+    data=named(DATA),
+    fit=named(FIT),
 
 
 # Every record is asked for, not the table alone: one that has gone would not be missed as long as the table is newer.
@@ -84,6 +93,44 @@ rule prior:
     params:
         arguments=lambda wildcards: arguments(PRIOR[wildcards.prior]),
     priority: 1
+    wildcard_constraints:
+        prior=named(SCAN),
+    shell:
+        RUN
+
+
+rule autodecoder:
+    input:
+        notebook="notebooks/06_autodecoder.py",
+        lib=lib("camera", "scene", "synthetic", "sdf", "colour", "priors", "idr", "autodecoder", "mesh"),
+        after=[],
+    output:
+        f"{HERE}/prior/{{prior}}/record.json",
+    log:
+        f"{HERE}/notebooks/06_autodecoder.{{prior}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(PRIOR[wildcards.prior]),
+    priority: 1
+    wildcard_constraints:
+        prior=named(AUTODECODER),
+    shell:
+        RUN
+
+
+rule average:
+    input:
+        notebook="notebooks/07_average.py",
+        lib=METHODS + lib("synthetic", "average", "lessons"),
+        after=lambda wildcards: plan.before(PRIOR[wildcards.prior]),
+    output:
+        f"{HERE}/prior/{{prior}}/record.json",
+    log:
+        f"{HERE}/notebooks/07_average.{{prior}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(PRIOR[wildcards.prior]),
+    priority: 1
+    wildcard_constraints:
+        prior=named(AVERAGE),
     shell:
         RUN
 
@@ -122,13 +169,13 @@ rule evaluate:
 rule results:
     input:
         notebook="notebooks/05_results.py",
-        lib=lib("runs", "plots"),
+        lib=lib("runs", "plots", "posts", "tables"),
         records=[plan.score_job(fit).record for fit in FIT.values()],
     output:
         f"{HERE}/results.json",
     log:
         f"{HERE}/notebooks/05_results.ipynb",
     params:
-        arguments=arguments(study.TableJob(plan.path, save=True)),
+        arguments=arguments(plan.table_job()),
     shell:
         "{PYTHON} -m heads run {input.notebook} {log} --record {output} {params.arguments:q}"

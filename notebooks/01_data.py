@@ -31,6 +31,7 @@ config: str = ""  # a TOML of scenes; empty: the one in `root`
 seed: int = 0
 size: int = 256  # pixels
 photographs: int = 40
+light: str = "varied"  # each person in a light of their own; or common, one for all
 views: int = 3  # how many photographs a method will see
 
 # %% [markdown]
@@ -48,8 +49,8 @@ job
 
 # %% [markdown]
 # A built-in person is made in a few seconds: one body model, a hundred shape targets drawn at random, hair, and forty
-# photographs around it, under a light that is this person's own. (The first time ever, the body model takes about a
-# minute to set up.)
+# photographs around it, under a light that is this person's own or, if you say `light = "common"`, everybody's. (The
+# first time ever, the body model takes about a minute to set up.)
 
 # %%
 import time
@@ -58,7 +59,7 @@ from heads import h3ds, plots, synthetic
 
 began = time.perf_counter()
 if job.kind == "synthetic":
-    synthetic.write_subject(job.root, job.subject, seed=job.seed, size=job.size, n_photographs=job.photographs)
+    synthetic.write_subject(job.root, job.subject, seed=job.seed, size=job.size, n_photographs=job.photographs, light=job.light)
 
 # %% [markdown]
 # These are the first of the photographs that a method will see, each with the outline of its mask: from the front,

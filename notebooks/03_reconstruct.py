@@ -18,8 +18,8 @@ if importlib.util.find_spec("heads") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 
 # %% [markdown]
-# The parameters. `prior` names a prior of this study, made by notebook 2; "sphere" is none. `carry` says what is
-# taken over from it.
+# The parameters. `prior` names a prior of this study, made by notebook 2, 6 or 7; "sphere" is none. `carry` says what
+# is taken over from it.
 
 # %% tags=["parameters"]
 study: str = "demo"
@@ -27,7 +27,7 @@ dataset: str = "synthetic"
 root: str = "runs/demo/data/synthetic"
 config: str = ""
 subject: str = "ada"
-method: str = "idr"  # or baseh3d, which starts from a prior
+method: str = "idr"  # or baseh3d, average, h3dnet, h3dnet+colour, which start from a prior
 prior: str = "sphere"
 views: int = 3
 seed: int = 0
@@ -121,7 +121,7 @@ record = runs.Record(
     "03_reconstruct",
     parameters=asdict(job),
     config=asdict(fit_config),
-    losses=head.history[-1],
+    losses=head.history[-1] | runs.photograph_losses(head.history),
     device=fit_config.device,
     seconds=seconds,
     peak_mb=runs.peak_mb(fit_config.device),

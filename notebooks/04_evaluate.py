@@ -30,6 +30,7 @@ method: str = "idr"
 prior: str = "sphere"
 views: int = 3
 seed: int = 0
+carry: list = ["geometry", "colour", "moments"]  # what the reconstruction took over from its prior
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -64,22 +65,21 @@ plots.head(head_mm, truth.mesh_mm)
 # %%
 import numpy as np
 
-scores = metric.score(head_mm, truth)
-errors_mm = {protocol: metric.errors_mm(head_mm, truth, protocol) for protocol in ("toolbox", "rigid")}
+evaluation = metric.evaluate(head_mm, truth)
 with runs.replacing(job.folder / "errors.npz") as partial, partial.open("wb") as file:
-    np.savez_compressed(file, **{protocol: errors.astype(np.float32) for protocol, errors in errors_mm.items()})
-scores
+    np.savez_compressed(file, **{protocol: errors.astype(np.float32) for protocol, errors in evaluation.errors_mm.items()})
+evaluation.scores
 
 # %% [markdown]
 # Where on the head the error sits.
 
 # %%
 name = posts.label(job.method)
-plots.comparison(truth.mesh_mm, {name: head_mm}, {name: errors_mm["rigid"]}, {name: scores})
+plots.comparison(truth.mesh_mm, {name: head_mm}, {name: evaluation.errors_mm["rigid"]}, {name: evaluation.scores})
 
 # %% [markdown]
 # The record of the fit, with its scores, becomes a row of the table.
 
 # %%
 fit = runs.read_record(job.folder / "fit.json")
-runs.write_record(job.record, replace(fit, stage="04_evaluate", scores=scores, files=[str(job.folder / "errors.npz")]))
+runs.write_record(job.record, replace(fit, stage="04_evaluate", scores=evaluation.scores, files=[str(job.folder / "errors.npz")]))

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,20 +24,14 @@ from heads.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
-JOBS = {
-    "01_data": study.DataJob,
-    "02_prior": study.PriorJob,
-    "03_reconstruct": study.FitJob,
-    "04_evaluate": study.ScoreJob,
-    "05_results": study.TableJob,
-}
+JOBS = {job.notebook: job for job in study.JOBS}
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 
 
 # ---- as files
 
 
-def test_there_are_the_five() -> None:
+def test_every_notebook_is_the_work_of_one_job() -> None:
     assert [source.stem for source in SOURCES] == list(JOBS)
 
 
@@ -268,7 +263,7 @@ def foreign_folder(root: Path, scene: Scene, names: list[str]) -> None:
 
 
 STUDY = """
-data: {kind: h3ds, root: photos, config: photos/mine.toml}
+data: {kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}
 subjects: [anna, bert]
 views: [3]
 preset: SMOKE
@@ -322,7 +317,8 @@ def test_a_study_on_a_foreign_folder_with_a_built_in_prior_gives_heads_and_score
     said = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
     assert [line.split(":")[1].strip() for line in said] == RUNS[2:]
     assert all("bert" in reason and "image" in reason for reason in rows["reason"][2:])
-    assert all(stage in done.stdout for stage in JOBS), done.stdout
+    stages = ("01_data", "02_prior", "03_reconstruct", "04_evaluate", "05_results")
+    assert all(stage in done.stdout for stage in stages), done.stdout
     head = trimesh.load(repository / "runs" / "mine" / "fit" / RUNS[0] / "mesh.ply")
     assert head.extents.min() > 80 and head.extents.max() < 300  # mm; the ellipsoid has 150, 180 and 210
 
@@ -371,6 +367,45 @@ def test_a_study_leaves_the_figures_that_the_posts_are_made_of(studied: tuple[Pa
     assert about["fit"]["epochs"] == 20
     stages = pd.read_csv(repository / "results" / "mine_stages.csv")
     assert {"stage", "runs", "seconds"} <= set(stages.columns)
+
+
+@pytest.mark.parametrize("name", ["synthetic", "h3ds"])
+def test_the_large_studies_are_planned_without_their_data(repository: Path, name: str) -> None:
+    plan = study.read(repository / "config" / f"{name}.yaml")
+    shown = heads(repository, "study", f"config/{name}.yaml", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert f"{len(plan.fit_jobs())} fits" in shown.stdout and not (repository / "runs" / name).exists()
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--config", f"study=config/{name}.yaml"]
+    dag = subprocess.run(command, cwd=repository, env=in_repository(repository), capture_output=True, text=True)
+    assert dag.returncode == 0, dag.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", dag.stdout + dag.stderr, re.MULTILINE))
+    kinds = [plan.priors[prior].kind for prior in plan.trained_priors()]
+    assert int(counts["prior"]) == kinds.count("scan") and int(counts["autodecoder"]) == kinds.count("autodecoder")
+    assert int(counts["data"]) == len(plan.data_jobs()) and int(counts["reconstruct"]) == len(plan.fit_jobs())
+
+
+def test_the_study_of_h3ds_runs_on_a_made_up_set_in_its_layout(repository: Path, ellipsoid_scene: Scene) -> None:
+    """config/h3ds.yaml with the names of this set, small and on the CPU: one scene, and another one as prior."""
+    foreign_folder(repository / "scans", ellipsoid_scene, ["anna", "bert"])
+    text = (ROOT / "config" / "h3ds.yaml").read_text(encoding="utf-8")
+    for old, new in [
+        ("root: data/h3ds, config: v2", "root: scans, config: scans/mine.toml"),
+        (text[text.index("subjects:") : text.index("views:")], "subjects: [anna]\n"),
+        ("views: [3, 4, 8, 16, 32]", "views: [3]"),
+        ("preset: PAPER", "preset: SMOKE"),
+        ("{device: cuda}", "{epochs: 20}"),
+        ("168f8ca5c2dce5bc, epochs: 500", "bert, views: 3, epochs: 20"),
+        ("heads: 1000", "heads: 3"),
+    ]:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (repository / "config" / "scanned.yaml").write_text(text)
+    done = heads(repository, "study", "config/scanned.yaml")
+    rows = runs.read_table(repository / "results" / "scanned.csv")
+    assert rows["status"].tolist() == ["ok"] * 3, rows["reason"].tolist()
+    assert rows["method"].tolist() == ["idr", "baseh3d", "h3dnet"] and done.returncode == 0, done.stderr
+    assert np.isfinite(rows[[*runs.METRICS, "final_loss"]].to_numpy()).all()
+    assert not [path for path in (repository / "figures" / "scanned").iterdir() if "anna" in path.name or "contact" in path.name]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import trimesh
+from PIL import Image
 
 from heads import plots
 from heads.scene import Scene
@@ -96,14 +97,74 @@ def test_photographs_are_shown_one_by_one_also_with_an_empty_mask(ellipsoid_scen
     assert {text.get_text() for text in figure.texts} == {f"photograph {view}" for view in ellipsoid_scene.views}
 
 
-def test_a_comparison_has_a_row_a_view_and_names_the_protocol() -> None:
+def test_a_comparison_has_a_row_a_method_and_names_the_protocol() -> None:
     meshes = {"IDR": SPHERE.copy().apply_scale(1.1), "BaseH3D-Net": SPHERE}
     errors = {"IDR": np.full(len(SPHERE.vertices), 10.0), "BaseH3D-Net": np.zeros(len(SPHERE.vertices))}
     scores = {"IDR": {"face_rigid_mm": 10.04, "head_rigid_mm": 11.0}, "BaseH3D-Net": {"face_rigid_mm": 0.0, "head_rigid_mm": 0.5}}
     figure = plots.comparison(SPHERE, meshes, errors, scores, size=40)
-    assert len(figure.axes) == 3 * 5 + 1  # and the bar
+    assert len(figure.axes) == 3 + 2 * 6 + 1  # the truth, surfaces and errors, and the bar
     words = " ".join(text.get_text() for text in figure.texts)
-    assert "face 10.0 mm" in words and "(rigid)" in words and "three-quarter" in words and "BaseH3D-Net" in words
+    assert "IDR\nface 10.0, head 11.0 mm" in words and "three-quarter" in words and "BaseH3D-Net" in words
+    assert "(rigid)" in figure.axes[-1].get_xlabel()
+
+
+def lines(**values: list[float]) -> dict[str, dict[str, pd.DataFrame]]:
+    """Region -> method -> means at 3, 8 and 32 views with a spread of 0.1 and an interval of 0.2."""
+    made = {
+        name: pd.DataFrame({"views": [3, 8, 32], "mean": mean, "std": 0.1}).assign(
+            low=lambda rows: rows["mean"] - 0.2, high=lambda rows: rows["mean"] + 0.2
+        )
+        for name, mean in values.items()
+    }
+    return {"face": made, "head": made}
+
+
+def test_a_sweep_has_a_line_a_method_over_the_views_on_a_scale_of_powers_of_two() -> None:
+    figure = plots.view_sweep(lines(idr=[3.0, 2.0, 1.0], other=[2.0, 2.0, 1.5]))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["face", "head"]
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["3", "8", "32"] and axes.get_xscale() == "log"
+    drawn_lines = [line for line in axes.lines if len(line.get_ydata()) == 3 and line.get_linestyle() == "-"]
+    assert [list(line.get_ydata()) for line in drawn_lines] == [[3.0, 2.0, 1.0], [2.0, 2.0, 1.5]]
+    assert {text.get_text() for text in figure.legends[0].texts} == {"idr", "other"}
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plots.view_sweep({"face": {"idr": pd.DataFrame()}})
+
+
+def test_gains_have_a_line_at_zero_and_bars_that_are_the_intervals() -> None:
+    axes = plots.view_gains(lines(other=[-1.0, 0.0, 0.5])).axes[0]
+    assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
+    ends = np.array([segment[:, 1] for segment in axes.collections[0].get_segments()])
+    assert ends == pytest.approx(np.array([[-1.2, -0.8], [-0.2, 0.2], [0.3, 0.7]]))
+
+
+def test_strips_show_every_head_and_leave_room_for_a_method_without_one() -> None:
+    values = {"a b": pd.Series([1.0, 2.0, np.nan]), "none": pd.Series(dtype=float), "c": pd.Series([3.0])}
+    axes = plots.strips({"face": values}).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a\nb", "none", "c"]
+    shown = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
+    assert shown == [[1.0, 2.0], [3.0]]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plots.strips({"face": {"none": pd.Series(dtype=float)}})
+
+
+def test_choices_mark_the_first_prior_and_that_of_the_smallest_loss() -> None:
+    errors = pd.DataFrame({"one": [1.0, 2.0], "two": [3.0, 1.0]}, index=["ada", "ben"])
+    losses = pd.DataFrame({"one": [0.2, 0.1], "two": [0.1, np.nan]}, index=["ada", "ben"])
+    axes = plots.choices({"face": errors}, losses).axes[0]
+    marked = {mark: [line.get_ydata()[0] for line in axes.lines if line.get_marker() == mark] for mark in "><"}
+    assert marked == {">": [1.0, 2.0], "<": [3.0]}  # for ben a loss is missing, so nothing is chosen
+    with pytest.raises(ValueError, match="an error for each head and prior"):
+        plots.choices({"face": errors[:1]}, losses)
+
+
+def test_a_palette_keeps_the_picture_and_makes_the_file_smaller(tmp_path: Path) -> None:
+    figure = plots.head(SPHERE, size=200)
+    plots.save(figure, tmp_path / "whole.png")
+    plots.save(figure, tmp_path / "small.png", palette=True)
+    assert (tmp_path / "small.png").stat().st_size < 0.6 * (tmp_path / "whole.png").stat().st_size
+    whole, small = (np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB"), dtype=float) for name in ("whole", "small"))
+    assert np.abs(whole - small).mean() < 2
 
 
 def test_losses_without_a_history_say_so() -> None:

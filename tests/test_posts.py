@@ -3,31 +3,22 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import invented
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial import cKDTree
 from skimage import measure
 
-from heads import idr, posts, runs
+from heads import idr, posts
 
 ROOT = Path(__file__).parents[1]
+FIVE = ("ada", "ben", "cleo", "dan", "eva")
 
 
 def rows(idr: list[float], baseh3d: list[float]) -> pd.DataFrame:
     """A table of one head for each pair of numbers; NaN is a run that failed. The head's errors are twice the face's."""
-    found = []
-    for subject, *errors in zip(("ada", "ben", "cleo")[: len(idr)], idr, baseh3d, strict=True):
-        for method, error in zip(("idr", "baseh3d"), errors, strict=True):
-            well = not np.isnan(error)
-            scores = dict(zip(runs.METRICS, (error, 2 * error, error, 2 * error), strict=True))
-            found.append(
-                {"subject": subject, "method": method, "prior": "sphere" if method == "idr" else "single", "views": 3, "seed": 0}
-                | {"status": "ok" if well else "failed", "reason": "" if well else "the mask of view 2 is `empty`"}
-                | scores
-                | {"seconds": 30.0, "peak_mb": 500.0, "device": "cpu", "commit": "abc", "preset": "SMOKE"}
-            )
-    return pd.DataFrame(found)
+    return invented.quick({"idr": tuple(idr), "baseh3d": tuple(baseh3d)}, FIVE[: len(idr)])
 
 
 def results(idr: list[float], baseh3d: list[float]) -> posts.Results:
@@ -37,39 +28,39 @@ def results(idr: list[float], baseh3d: list[float]) -> posts.Results:
     return posts.Results("quick", rows(idr, baseh3d), stages, about, published, Path("figures"), "../figures/quick")
 
 
-def test_a_lower_error_on_every_head_is_said_to_be_lower() -> None:
-    said = posts.sentence(results([4, 6], [2, 3]), "face")
-    assert "BaseH3D-Net is 2.50 mm" in said and "IDR 5.00 mm" in said and "(rigid protocol)" in said
-    assert "lower by 50%" in said and "every one of the two heads" in said
+def full() -> posts.Results:
+    published = pd.read_csv(ROOT / "blog" / "published.csv")
+    return posts.Results("synthetic", invented.synthetic(), about=invented.about(), published=published)
 
 
-def test_a_higher_error_is_said_to_be_higher() -> None:
-    said = posts.sentence(results([2, 3], [4, 6]), "head", "toolbox")
-    assert "higher by 100%" in said and "on none of the two heads" in said and "(toolbox protocol)" in said
+def test_better_is_said_where_the_interval_excludes_zero() -> None:
+    said = posts.sentence(results([4, 5, 6, 7, 8], [2, 3, 3, 4, 5]), "face")
+    assert said.startswith(
+        "On the face, BaseH3D-Net is 3.40 mm from the scan on average, IDR 6.00 mm (rigid protocol, three photo"
+    )
+    assert "BaseH3D-Net is better than IDR by 2.60 mm" in said and "lower on five of five heads" in said
+    said = posts.sentence(results([2, 3, 3, 4, 5], [4, 5, 6, 7, 8]), "head", "toolbox")
+    assert "BaseH3D-Net is worse than IDR by" in said and "(toolbox protocol" in said and "lower on none of five" in said
+    said = posts.sentence(results([4, 5, 6, 7, 8], [5, 4, 7, 6, 8.1]), "face")
+    assert "not told apart" in said and "better" not in said
 
 
-def test_a_single_head_is_not_taken_for_many() -> None:
-    assert "lower by 50%; that is ada alone." in posts.sentence(results([4], [2]), "face")
+def test_a_few_heads_are_not_taken_for_many() -> None:
+    said = posts.sentence(results([4], [2]), "face")
+    assert "lower by 2.00 mm" in said and "one head is too few to say which is better" in said
     concluded = posts.conclusion(results([4], [2]))
-    assert "on one head, one prior" in concluded and "every one" not in concluded
-
-
-def test_heads_against_the_mean_are_named() -> None:
-    assert "lower on two of the three heads, not on cleo" in posts.sentence(results([5, 5, 2], [2, 2, 3]), "face")
-
-
-def test_a_difference_below_the_precision_is_not_called_one() -> None:
-    assert "no difference at this precision" in posts.sentence(results([2.001, 3], [2.0, 3]), "face")
+    assert "one head is too few" in concluded and "cannot be decided here" in concluded and "holds" not in concluded
 
 
 def test_only_heads_that_both_reconstructed_are_compared_and_failures_named() -> None:
     found = results([4, np.nan, 6], [2, 100, 3])
     said = posts.sentence(found, "face")
-    assert "On the face of the heads that both reconstructed, " in said and "2.50 mm" in said
+    assert "On the face of the 2 heads that both reconstructed, " in said and "2.50 mm" in said
     failed = posts.failures(found)
     assert "Of six reconstructions, one did not succeed and is in no mean" in failed
-    assert "- **ben**, IDR (failed): `the mask of view 2 is 'empty'`" in failed
+    assert "- **ben**, IDR from sphere, 3 photographs, seed 0 (failed): `mask | of view 2 is <empty>`" in failed
     assert posts.failures(results([1], [1])) == "All two reconstructions succeeded."
+    assert posts.succeeded(found, "idr") == "IDR reconstructed two of three heads without a failure."
 
 
 def test_without_a_common_head_nothing_is_compared() -> None:
@@ -77,44 +68,52 @@ def test_without_a_common_head_nothing_is_compared() -> None:
     assert "nothing can be said" in posts.sentence(found, "face")
     assert "says nothing about the claim" in posts.conclusion(found)
     assert posts.against_published(found) == ""
+    with pytest.raises(ValueError, match="no head was reconstructed by both baseh3d and idr"):
+        posts.compare(found, "face", "rigid")
 
 
-def test_the_conclusion_follows_the_numbers() -> None:
-    assert posts.conclusion(results([4, 6], [2, 3])).startswith("The claim holds here:")
-    assert "every one of the two heads" in posts.conclusion(results([4, 6], [2, 3]))
-    assert posts.conclusion(results([2, 3], [4, 6])).startswith("The claim does not hold here:")
-    mixed = results([4, 6], [2, 3])
+def test_the_conclusion_follows_the_intervals() -> None:
+    high, low = [4.0, 5, 6, 7, 8], [2.0, 3, 3, 4, 5]
+    assert "holds here: BaseH3D-Net is better on the face and on the whole head" in posts.conclusion(results(high, low))
+    said = posts.conclusion(results(low, high))
+    assert "is not confirmed here: BaseH3D-Net is better nowhere, and worse for face (rigid)" in said
+    assert "is better nowhere. It rests" in posts.conclusion(results(high, [5, 4, 7, 6, 8.1]))
+    mixed = results(high, low)
     mixed.table.loc[mixed.table["method"] == "baseh3d", "head_rigid_mm"] = 50.0
     said = posts.conclusion(mixed)
-    assert "holds here in part" in said and "not for head (rigid)." in said
-    hidden = posts.conclusion(results([9, 2], [2, 3]))
-    assert hidden.startswith("The claim holds here:") and "exceptions" in hidden and "face (rigid): ben" in hidden
-    assert "two heads, one prior and one random seed" in hidden
+    assert (
+        "holds here in part: BaseH3D-Net is better for face (rigid), face (toolbox) and head (toolbox), and worse for head"
+        in said
+    )
+    mixed.table.loc[mixed.table["method"] == "baseh3d", "head_rigid_mm"] = [8, 10, 12, 14, 16.5]
+    assert "not told apart from IDR for head (rigid)." in posts.conclusion(mixed)
+    assert "five heads, one prior, and one random seed each" in posts.conclusion(mixed)
 
 
-def test_the_table_holds_means_and_spreads_of_the_heads_that_succeeded() -> None:
-    said = posts.table2(results([4, 6, np.nan], [2, 3, 4]))
-    assert "| IDR | rigid | 5.00 ± 1.00 | 10.00 ± 2.00 | measured here, 2 built-in heads |" in said
-    assert "| BaseH3D-Net | toolbox | 3.00 ± 0.82 | 6.00 ± 1.63 | measured here, 3 built-in heads |" in said
-    assert "| *H3D-Net* | toolbox | 1.33 | 10.52 | README of the h3ds package {cite:p}`h3ds` |" in said
-    assert "| *BaseH3D-Net* | toolbox | 1.48 ± 0.30 | 10.65 ± 3.42 |" in said
-    alone = posts.table2(results([4], [2]))
-    assert "| IDR | rigid | 4.00 | 8.00 | measured here, 1 built-in head |" in alone
-    assert "| – | – |" in posts.table2(results([np.nan], [2]))
+def test_a_method_is_its_first_prior_and_the_mean_over_its_seeds() -> None:
+    few = posts.at(full(), 3)
+    numbers = posts.by_subject(few, "baseh3d", "face_rigid_mm")
+    assert list(numbers.index) == list(invented.TEN) and numbers["anna"] == pytest.approx(1.51)
+    assert posts.by_subject(few, "baseh3d", "face_rigid_mm", "two-500")["boris"] == pytest.approx(1.2)
+    with pytest.raises(ValueError, match="one number of photographs was expected, not 3, 4, 8, 16 and 32"):
+        posts.by_subject(full(), "idr", "face_rigid_mm")
+    with pytest.raises(ValueError, match="runs with 5 photographs were expected"):
+        posts.at(full(), 5)
 
 
-def test_published_numbers_are_compared_within_one_program() -> None:
-    found = results([4], [2])
-    said = posts.published_like_with_like(found)
-    assert "on the face H3D-Net is lower by 0.15 mm (1.33 against 1.48), 50% of the spread" in said
-    assert "appeared ahead on the face and head came from the mixture" in said
-    assert "from 2.79 to 1.48 mm on the face" in said
-    other = found.published.copy()
-    other.loc[(other["method"] == "h3dnet") & (other["protocol"] == "toolbox"), ["face", "head"]] = [1.58, 20.0]
-    said = posts.published_like_with_like(replace(found, published=other))
-    assert "on the face BaseH3D-Net is lower by 0.10 mm" in said and "mixture" not in said
-    with pytest.raises(ValueError, match="one row of h3dnet in protocol paper was expected, there are 0"):
-        posts.published_like_with_like(replace(found, published=other[other["protocol"] == "toolbox"]))
+def test_steps_that_do_not_help_are_named() -> None:
+    found = full()
+    assert posts.steps(found).count("Every step makes it better.") == 2
+    found.table.loc[found.table["views"] == 16, "face_rigid_mm"] += 5
+    assert "Not every step makes it better for sure; the mean does not fall from 8 to 16." in posts.steps(found)
+    assert posts.steps(found).count("Every step makes it better.") == 1  # on the head
+
+
+def test_where_a_prior_stops_to_help_is_said() -> None:
+    said = posts.helps_until(full(), "baseh3d")
+    assert "better than IDR with 3 and 4 photographs and not told apart from IDR with 8, 16 and 32 photographs" in said
+    assert "worse than IDR with 3, 4, 8, 16 and 32 photographs." in posts.helps_until(full(), "average")
+    assert "H3D-Net + colour is better than IDR with 3 photographs." in posts.helps_until(full(), "h3dnet+colour")
 
 
 def test_the_floor_of_the_toolbox_is_what_a_perfect_sphere_scores() -> None:
@@ -132,15 +131,9 @@ def test_the_floor_of_the_toolbox_is_what_a_perfect_sphere_scores() -> None:
 def test_the_first_heads_shown_are_the_lowest_and_the_highest() -> None:
     found = results([4, 4, 4], [2, 5, 1])
     assert posts.extremes(found) == ["cleo", "ben"] and posts.others(found) == ["ada"]
+    assert posts.extremes(replace(found, table=found.table.query("method == 'idr'"))) == ["ada", "cleo"]
     assert "lowest, cleo, and the one on which it is highest, ben" in posts.choice(found)
     assert posts.extremes(results([4], [np.nan])) == []
-
-
-def test_provenance_names_commit_machine_and_times() -> None:
-    said = posts.provenance(results([4], [2]))
-    assert "`make study STUDY=config/quick.yaml`" in said and "| commit | `abc` |" in said
-    assert "| data size | `256` |" in said and "config |" not in said
-    assert "| `01_data` | 5 | 40 |" in said and "| together | 6 | 100 |" in said
 
 
 def write(root: Path, table: pd.DataFrame) -> None:
@@ -151,24 +144,16 @@ def write(root: Path, table: pd.DataFrame) -> None:
     (root / "blog" / "published.csv").write_bytes((ROOT / "blog" / "published.csv").read_bytes())
 
 
-def test_results_are_read_for_one_number_of_views(tmp_path: Path) -> None:
-    both = pd.concat([rows([4], [2]), rows([1], [1]).assign(views=8)])
-    write(tmp_path, both)
-    assert posts.read(tmp_path, "quick", views=3).table["face_rigid_mm"].tolist() == [4, 2]
-    with pytest.raises(ValueError, match=r"quick\.csv: runs with 5 photographs were expected"):
-        posts.read(tmp_path, "quick", views=5)
-
-
 def test_results_that_are_not_there_or_not_whole_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"other\.csv"):
-        posts.read(tmp_path, "other", views=3)
+        posts.read(tmp_path, "other")
     write(tmp_path, rows([4], [2]).assign(face_rigid_mm=np.nan))
     with pytest.raises(ValueError, match=r"quick\.csv: four numbers in every row whose status is ok"):
-        posts.read(tmp_path, "quick", views=3)
+        posts.read(tmp_path, "quick")
     rows([4], [2]).to_csv(tmp_path / "results" / "quick.csv", index=False)
     (tmp_path / "results" / "quick_stages.csv").write_text("stage,runs\n01_data,1\n")
     with pytest.raises(ValueError, match=r"quick_stages\.csv: a column seconds was expected"):
-        posts.read(tmp_path, "quick", views=3)
+        posts.read(tmp_path, "quick")
 
 
 def test_a_figure_that_was_not_drawn_is_named() -> None:
@@ -185,9 +170,20 @@ def test_a_head_that_no_method_reconstructed_needs_no_pictures() -> None:
 def test_the_setup_is_as_the_study_says() -> None:
     found = results([4], [2])
     assert posts.setup(found) == "There are 40 photographs of each head, 256 pixels wide and high; three are used."
-    with_prior = replace(found, about={"prior": {"single": {"subject": "eve", "views": 32, "epochs": 500}}})
-    assert "is eve, fitted to 32 photographs for 500 epochs" in posts.setup(with_prior)
     assert "do not say" in posts.setup(replace(found, about={}))
+    said = posts.setup(posts.at(full(), 3))
+    assert "BaseH3D-Net starts from nora, fitted to 32 photographs for 500 epochs." in said
+    assert "BaseH3D-Net (averaged) starts from the average of one-500, two-500 and three-500." in said
+    assert "H3D-Net starts from a space of heads learned from 200 other heads. H3D-Net + colour" in said
+
+
+def test_the_space_and_the_phases_are_told_from_the_study_or_it_is_said_what_is_missing() -> None:
+    assert "200 built-in heads" in posts.space(full()) and "A code has 8 numbers" in posts.space(full())
+    assert "the first phase takes" in posts.phases(full()) and "the mean of the training heads' codes" in posts.phases(full())
+    with pytest.raises(ValueError, match=r"synthetic\.json: a description of the prior heads"):
+        posts.space(replace(full(), about={}))
+    with pytest.raises(ValueError, match=r"synthetic\.json: fit: code_epochs was expected"):
+        posts.phases(replace(full(), about={}))
 
 
 def test_the_engine_is_told_from_its_config_alone() -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -324,7 +325,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> study.Study:
     plan = study.read("mine.yaml")
     fits = plan.fit_jobs()
     scores = {name: 1.23456 + i for i, name in enumerate(runs.METRICS)}
-    well = Record("04_evaluate", scores=scores, seconds=12.345, peak_mb=512.7, commit="abc")
+    losses = {"rgb": 0.5, "trial_loss": 0.123456789, "final_loss": float("nan")}
+    well = Record("04_evaluate", losses=losses, scores=scores, seconds=12.345, peak_mb=512.7, commit="abc")
     runs.write_record(plan.score_job(fits[0]).record, well)
     runs.write_record(plan.score_job(fits[1]).record, replace(well, status="failed", reason='no "mask", none', scores={}))
     return plan
@@ -338,7 +340,24 @@ def test_the_table_has_a_row_for_each_run_in_the_studys_order_failed_and_missing
     ]  # fmt: skip
     assert rows["face_toolbox_mm"][0] == 1.2346 and rows["seconds"][0] == 12.3 and rows["peak_mb"][0] == 513
     assert rows["head_rigid_mm"].isna().tolist() == [False, True, True, True]
+    assert rows["carry"].tolist() == ["geometry colour moments"] * 4
+    assert rows["trial_loss"][0] == 0.123457 and rows["trial_loss"][2:].isna().all() and rows["final_loss"].isna().all()
     assert rows["reason"].tolist() == ["", 'no "mask", none', "not run yet", "not run yet"]
+
+
+def test_the_losses_of_the_photographs_are_means_over_a_trial_and_over_the_end_without_the_eikonal_term() -> None:
+    steps = [*range(0, 1000, 10), 999]  # as a fit of 1,000 steps keeps them
+    rows = [{"step": float(s), "epoch": s / 3, "rgb": s / 1000, "mask": s / 100_000, "eikonal": 9.0} for s in steps]
+    losses = runs.photograph_losses(rows)  # rgb + 100 mask = step / 500
+    assert losses["trial_loss"] == pytest.approx((150 + 240) / 2 / 500)  # 150, 160 ... 240
+    assert losses["final_loss"] == pytest.approx((10 * (900 + 990) / 2 + 999) / 11 / 500)
+
+
+def test_a_fit_too_short_to_have_had_a_trial_has_no_loss_of_one() -> None:
+    row = {"epoch": 0.0, "rgb": 1.0, "mask": 0.01, "eikonal": 9.0}
+    short = runs.photograph_losses([row | {"step": 0.0}, row | {"step": 9.0}])
+    assert math.isnan(short["trial_loss"]) and short["final_loss"] == 2.0
+    assert all(math.isnan(loss) for loss in runs.photograph_losses([]).values())
 
 
 def test_the_table_is_read_back_as_written_and_the_same_records_give_the_same_bytes(plan: study.Study, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """A study's YAML: what it asks for, and the sentence for everything that is wrong with one."""
 
 import os
+import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from heads import idr, priors, study
+from heads import autodecoder, idr, priors, runs, study
+from heads.__main__ import show_study
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -25,6 +28,28 @@ methods:
   idr: {prior: sphere, overrides: {epochs: 9}}
   baseh3d: {prior: [single, other]}
 """
+FULL = """
+data: {kind: synthetic, seed: 1, light: common}
+subjects: [ada, ben]
+views: {3: {seeds: [0, 1]}, 4: {}, 8: {overrides: {rays: 96, epochs: 7}}}
+preset: SMOKE
+overrides: {rays: 64, grid: 16}
+priors:
+  mean: {kind: average, of: [one, two], steps: 50, seed: 3}
+  one: {kind: scan, subject: eve, epochs: 5}
+  two: {kind: scan, subject: fay, epochs: 5}
+  three: {kind: scan, subject: gil, epochs: 5, carry: [geometry, colour]}
+  heads: {kind: autodecoder, heads: 9, seed: 4, overrides: {steps: 20}}
+  tinted: {kind: autodecoder, heads: 6, colour: true, photographs: 4, size: 64, light: common, preset: LAPTOP}
+methods:
+  idr: {prior: sphere}
+  baseh3d:
+    - {prior: one, overrides: {epochs: 9}}
+    - {prior: [one, three], views: [3], seeds: [5], carry: [moments, geometry]}
+  average: {prior: mean}
+  h3dnet: {prior: heads, views: [3, 4]}
+  h3dnet+colour: {prior: tinted, views: [3], seeds: [2, 3]}
+"""
 
 
 def written(folder: Path, text: str) -> Path:
@@ -33,22 +58,25 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def changed(folder: Path, old: str, new: str) -> Path:
-    assert GOOD.count(old) == 1, old
-    return written(folder, GOOD.replace(old, new))
+def changed(folder: Path, old: str, new: str, text: str = GOOD) -> Path:
+    assert text.count(old) == 1, old
+    return written(folder, text.replace(old, new))
+
+
+SINGLE = "ada.baseh3d.single.v3.s0.geometry+moments"
 
 
 def test_a_study_asks_for_every_combination_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     jobs = study.read(written(tmp_path, GOOD)).fit_jobs()
     assert len(jobs) == len({job.name for job in jobs}) == 2 * 2 * 3 * 2
-    assert [job.name for job in jobs[:3]] == ["ada.idr.sphere.v3.s0", "ada.idr.sphere.v3.s1", "ada.baseh3d.single.v3.s0"]
+    assert [job.name for job in jobs[:3]] == ["ada.idr.sphere.v3.s0", "ada.idr.sphere.v3.s1", SINGLE]
     assert [job.subject for job in jobs] == ["ada"] * 12 + ["ben"] * 12
 
 
 def test_a_fit_gets_its_methods_overrides_over_the_studys_and_its_priors_schedule_and_parts(tmp_path: Path) -> None:
     jobs = {job.name: job for job in study.read(written(tmp_path, GOOD)).fit_jobs()}
     assert jobs["ada.idr.sphere.v3.s0"].overrides == {"rays": 64, "epochs": 9}
-    single = jobs["ada.baseh3d.single.v4.s1"]
+    single = jobs["ada.baseh3d.single.v4.s1.geometry+moments"]
     assert (single.overrides, single.schedule, single.carry) == ({"rays": 64, "epochs": 5}, "shipped", ["geometry", "moments"])
 
 
@@ -57,11 +85,12 @@ def test_a_fit_waits_for_its_subject_and_its_prior_and_a_score_for_its_fit(tmp_p
     jobs = {job.name: job for job in plan.fit_jobs()}
     data = Path("runs/mine/data/synthetic.ben.json")
     assert plan.before(jobs["ben.idr.sphere.v3.s0"]) == [data]
-    assert plan.before(jobs["ben.baseh3d.single.v3.s0"]) == [data, Path("runs/mine/prior/single/record.json")]
+    fit = jobs[SINGLE.replace("ada", "ben")]
+    assert plan.before(fit) == [data, Path("runs/mine/prior/single/record.json")]
     assert plan.before(plan.prior_job("single")) == [Path("runs/mine/data/synthetic.eve.json")]
-    score = plan.score_job(jobs["ben.baseh3d.single.v3.s0"])
-    assert plan.before(score) == [Path("runs/mine/fit/ben.baseh3d.single.v3.s0/fit.json")]
-    assert score.record == Path("runs/mine/fit/ben.baseh3d.single.v3.s0/record.json")
+    score = plan.score_job(fit)
+    assert plan.before(score) == [fit.record]
+    assert score.record == Path("runs/mine/fit/ben.baseh3d.single.v3.s0.geometry+moments/record.json")
 
 
 def test_a_prior_from_other_data_has_a_folder_of_its_own_and_equal_data_share_one(tmp_path: Path) -> None:
@@ -72,6 +101,7 @@ def test_a_prior_from_other_data_has_a_folder_of_its_own_and_equal_data_share_on
     assert list(same.datasets) == ["synthetic", "other"]
     mine = study.read(changed(tmp_path, "data: {kind: synthetic, seed: 1}\n", "data: {kind: h3ds, root: /photos}\n"))
     assert mine.data_job("h3ds", "ada").root == "/photos"
+    assert not mine.table_job().pictures
     assert mine.prior_job("other").root == "runs/mine/data/synthetic"
 
 
@@ -82,13 +112,183 @@ def test_every_subject_is_made_once(tmp_path: Path) -> None:
     assert [job.name for job in shared.data_jobs()] == ["synthetic.eve", "synthetic.ada", "synthetic.ben"]
 
 
+def fits_of(folder: Path, text: str = FULL) -> dict[str, study.FitJob]:
+    return {job.name: job for job in study.read(written(folder, text)).fit_jobs()}
+
+
+def test_a_number_of_views_may_have_seeds_of_its_own_and_a_method_entry_may_have_others(tmp_path: Path) -> None:
+    jobs = [name.removeprefix("ada.") for name in fits_of(tmp_path) if name.startswith("ada.")]
+    assert jobs == [
+        "idr.sphere.v3.s0", "idr.sphere.v3.s1",
+        "baseh3d.one.v3.s0", "baseh3d.one.v3.s1",
+        "baseh3d.one.v3.s5.geometry+moments", "baseh3d.three.v3.s5.geometry+moments",
+        "average.mean.v3.s0", "average.mean.v3.s1",
+        "h3dnet.heads.v3.s0", "h3dnet.heads.v3.s1",
+        "h3dnet+colour.tinted.v3.s2", "h3dnet+colour.tinted.v3.s3",
+        "idr.sphere.v4.s0", "baseh3d.one.v4.s0", "average.mean.v4.s0", "h3dnet.heads.v4.s0",
+        "idr.sphere.v8.s0", "baseh3d.one.v8.s0", "average.mean.v8.s0",
+    ]  # fmt: skip
+
+
+def test_the_overrides_of_a_method_entry_win_over_those_of_the_views_and_these_over_the_studys(tmp_path: Path) -> None:
+    jobs = fits_of(tmp_path)
+    assert jobs["ada.idr.sphere.v4.s0"].overrides == {"rays": 64, "grid": 16}
+    assert jobs["ada.idr.sphere.v8.s0"].overrides == {"rays": 96, "grid": 16, "epochs": 7}
+    assert jobs["ada.baseh3d.one.v8.s0"].overrides == {"rays": 96, "grid": 16, "epochs": 9}
+
+
+def test_a_method_entry_may_carry_other_parts_than_its_prior_says(tmp_path: Path) -> None:
+    text = FULL.replace(", views: [3], seeds: [5], carry: [moments, geometry]", ", views: [4]").replace(
+        "prior: [one, three]", "prior: three"
+    )
+    assert fits_of(tmp_path, text)["ada.baseh3d.three.v4.s0.geometry+colour"].carry == ["geometry", "colour"]
+    assert fits_of(tmp_path)["ada.baseh3d.three.v3.s5.geometry+moments"].carry == ["geometry", "moments"]
+
+
+def test_each_kind_of_prior_is_made_by_its_own_notebook_with_what_the_study_says(tmp_path: Path) -> None:
+    plan = study.read(written(tmp_path, FULL))
+    scan, mean, heads, tinted = map(plan.prior_job, ("one", "mean", "heads", "tinted"))
+    assert [job.notebook for job in (scan, mean, heads, tinted)] == ["02_prior", "07_average", "06_autodecoder", "06_autodecoder"]
+    assert scan.overrides == mean.overrides == {"rays": 64, "grid": 16} and heads.overrides == {"steps": 20}
+    assert mean == study.AverageJob("mine", "mean", ["one", "two"], "distil", "SMOKE", 50, 3, {"rays": 64, "grid": 16})
+    assert heads == study.AutodecoderJob("mine", "heads", 9, 4, False, 8, 128, "varied", "SMOKE", {"steps": 20})
+    assert tinted == study.AutodecoderJob("mine", "tinted", 6, 0, True, 4, 64, "common", "LAPTOP", {})
+    assert {job.folder for job in (scan, mean)} == {Path("runs/mine/prior/one"), Path("runs/mine/prior/mean")}
+    with pytest.raises(ValueError, match="'sphere' is not made by a job"):
+        plan.prior_job("sphere")
+
+
+def test_an_average_waits_for_what_it_is_of_which_is_made_even_if_no_method_starts_from_it(tmp_path: Path) -> None:
+    plan = study.read(written(tmp_path, FULL))
+    assert plan.trained_priors() == ["one", "three", "two", "mean", "heads", "tinted"]
+    assert plan.before(plan.prior_job("mean")) == [Path(f"runs/mine/prior/{name}/record.json") for name in ("one", "two")]
+    assert plan.before(plan.prior_job("heads")) == []
+    records = plan.before(fits_of(tmp_path)["ben.average.mean.v4.s0"])
+    assert records == [Path("runs/mine/data/synthetic.ben.json"), Path("runs/mine/prior/mean/record.json")]
+
+
+def test_only_scans_are_subjects_and_all_are_seen_in_the_light_of_the_data(tmp_path: Path) -> None:
+    jobs = study.read(written(tmp_path, FULL)).data_jobs()
+    assert [job.subject for job in jobs] == ["eve", "gil", "fay", "ada", "ben"]
+    assert {job.light for job in jobs} == {"common"}
+    assert {job.light for job in study.read(written(tmp_path, GOOD)).data_jobs()} == {"varied"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("4: {}", "0: {}", "views: expected a whole number, 1 or more, not 0"),
+        ("4: {}", "four: {}", "views: expected a whole number, 1 or more, not 'four'"),
+        ("4: {}", "4: ", "views: 4: expected a table of seeds, overrides, not None"),
+        ("4: {}", "4: {seed: [0]}", "views: 4: 'seed' is not known; did you mean 'seeds'?"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "views: 3: seeds: 0 stands twice"),
+        ("{3: {seeds: [0, 1]}, 4: {}, 8: {overrides: {rays: 96, epochs: 7}}}", "{}", "views: expected a list of at least one"),
+        ("seed: 1, light: common", "light: comon", "data: light: 'comon' is not known; did you mean 'common'?"),
+        ("of: [one, two]", "of: [one, tow]", "priors: mean: of: 'tow' is not known; did you mean 'two'?"),
+        ("of: [one, two]", "of: [one, heads]", "of: an average takes priors of kind scan, but 'heads' is of kind autodecoder"),
+        ("of: [one, two]", "of: [one, one]", "priors: mean: of: 'one' stands twice"),
+        ("of: [one, two]", "of: [one]", "priors: mean: of: an average takes two priors at least, not 'one' alone"),
+        ("of: [one, two], ", "", "priors: mean: of is missing"),
+        ("steps: 50", "how: median", "priors: mean: how: 'median' is not known"),
+        ("steps: 50", "overrides: {}", "priors: mean: 'overrides' is not known"),
+        ("subject: fay", "subject: ada", "priors: two: subject 'ada' is a test subject too; a prior has to be somebody else"),
+        ("heads: 9, ", "", "priors: heads: heads is missing"),
+        ("heads: 9", "heads: 0", "priors: heads: heads: expected a whole number, 1 or more, not 0"),
+        ("heads: 9", "heads: 9, subject: eve", "priors: heads: 'subject' is not known"),
+        ("colour: true", "colour: red", "priors: tinted: colour: expected true or false, not 'red'"),
+        ("photographs: 4", "photographs: 0", "priors: tinted: photographs: expected a whole number, 1 or more, not 0"),
+        ("64, light: common", "64, light: commn", "priors: tinted: light: 'commn' is not known; did you mean 'common'?"),
+        ("preset: LAPTOP", "preset: LAPTP", "priors: tinted: preset: 'LAPTP' is not known; did you mean 'LAPTOP'?"),
+        ("{prior: heads,", "{prior: tinted,", "methods: h3dnet: 'tinted' learns colours (colour: true); it is for h3dnet+colour"),
+        ("{prior: tinted,", "{prior: heads,", "h3dnet+colour: 'heads' does not learn colours (colour: false); it is for h3dnet"),
+        ("average: {prior: mean}", "average: {prior: one}", "it starts from a prior of kind average, but 'one' is of kind scan"),
+        ("views: [3, 4]", "views: [3, 5]", "methods: h3dnet: views: 5 is none of the study's (3, 4, 8)"),
+        ("seeds: [5]", "seeds: [-5]", "methods: baseh3d: seeds: expected a whole number, 0 or more, not -5"),
+        ("idr: {prior: sphere}", "idr: {prior: sphere, carry: [geometry]}", "idr: carry: a sphere has nothing to carry over"),
+        ("[moments, geometry]", "[moments, geometri]", "methods: baseh3d: carry: 'geometri' is not known"),
+        ("average: {prior: mean}", "average: []", "methods: average: expected a list of at least one entry, not []"),
+        (
+            "seeds: [5], carry: [moments, geometry]",
+            "seeds: [1]",
+            "methods: baseh3d: two entries ask for the same run, ada.baseh3d.one.v3.s1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_views_priors_and_entries_is_said_too(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    path = changed(tmp_path, old, new, FULL)
+    with pytest.raises(ValueError) as raised:
+        study.read(path)
+    assert sentence in str(raised.value)
+    assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
+
+
+# ---- the plan, printed
+
+
+def test_a_dry_run_counts_the_jobs_of_each_stage_and_names_each_kind_of_fit_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, FULL))
+    runs.write_record(plan.data_jobs()[0].record, runs.Record("01_data"))
+    runs.write_record(plan.data_jobs()[1].record, runs.Record("01_data", "failed", "no light"))
+    assert show_study(Path("mine.yaml")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    counts = {line.split()[0]: line.split()[1:] for line in lines if re.match(r"\d\d_", line)}
+    fits = len(plan.fit_jobs())
+    assert counts == {
+        "01_data": ["5", "1"],
+        "02_prior": ["3", "0"],
+        "03_reconstruct": [str(fits), "0"],
+        "04_evaluate": [str(fits), "0"],
+        "05_results": ["1", "0"],
+        "06_autodecoder": ["2", "0"],
+        "07_average": ["1", "0"],
+    }
+    said = [" ".join(line.split()) for line in lines]
+    assert f"{fits} fits, {fits // 2} of each subject:" in said
+    assert said[-7:] == [
+        "idr from sphere views 3 (seed 0, 1), 4 (seed 0), 8 (seed 0)",
+        "baseh3d from one views 3 (seed 0, 1), 4 (seed 0), 8 (seed 0)",
+        "baseh3d from one, only its geometry and moments views 3 (seed 5)",
+        "baseh3d from three, only its geometry and moments views 3 (seed 5)",
+        "average from mean views 3 (seed 0, 1), 4 (seed 0), 8 (seed 0)",
+        "h3dnet from heads views 3 (seed 0, 1), 4 (seed 0)",
+        "h3dnet+colour from tinted views 3 (seed 2, 3)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("{rays: 64, grid: 16}", "{ray: 64}", "mine.yaml: overrides: 'ray' is not known; did you mean 'rays'?"),
+        ("{rays: 96, epochs: 7}", "{rays: 0}", "mine.yaml: views: 8: rays must be positive, not 0"),
+        ("{epochs: 9}", "{epochs: many}", "mine.yaml: methods: baseh3d: epochs: expected a whole number, not 'many'"),
+        ("gil, epochs: 5,", "gil, overrides: {epoch: 5},", "mine.yaml: priors: three: overrides: 'epoch' is not known"),
+        ("{steps: 20}", "{rays: 20}", "mine.yaml: priors: heads: overrides: 'rays' is not known"),
+    ],
+)
+def test_a_dry_run_tries_every_override_on_the_config_that_it_is_for(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    path = changed(tmp_path, old, new, FULL)
+    with pytest.raises(ValueError) as raised:
+        show_study(path)
+    assert sentence in str(raised.value)
+
+
+# ---- what is wrong
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ("data: {kind: synthetic, seed: 1}\n", "", "data is missing"),
         ("preset: SMOKE", "preset: smoke", "preset: 'smoke' is not known"),
         ("preset: SMOKE", "presets: SMOKE", "did you mean 'preset'?"),
-        ("  idr:", "  idrr:", "methods: 'idrr' is not known; did you mean 'idr'? (known: baseh3d, idr)"),
+        (
+            "  idr:",
+            "  idrr:",
+            "methods: 'idrr' is not known; did you mean 'idr'? (known: average, baseh3d, h3dnet, h3dnet+colour, idr)",
+        ),
         ("views: [3, 4]", "views: abc", "views: expected a list of at least one entry, not 'abc'"),
         ("views: [3, 4]", "views: [3, abc]", "views: expected a whole number, 1 or more, not 'abc'"),
         ("views: [3, 4]", "views: [3, 0]", "views: expected a whole number, 1 or more, not 0"),
@@ -115,6 +315,7 @@ def test_every_subject_is_made_once(tmp_path: Path) -> None:
         ("{kind: synthetic, seed: 1}", "{kind: h3ds}", "data: root is missing"),
         ("{kind: synthetic, seed: 1}", "{kind: synthetic, size: 8}", "data: size: expected a whole number, 16 or more, not 8"),
         ("{kind: synthetic, seed: 1}", "{kind: synthetic, root: x}", "data: 'root' is not known"),
+        ("{kind: synthetic, seed: 1}", "{kind: h3ds, root: x, pictures: 1}", "data: pictures: expected true or false, not 1"),
         ("data: {kind: synthetic, seed: 1}\n", "data: synthetic\n", "data: expected a table, not 'synthetic'"),
         ("overrides: {rays: 64, epochs: 5}", "overrides: 5", "overrides: expected a table, not 5"),
         ("preset: SMOKE", "preset: SMOKE\npreset: PAPER", "not valid YAML: 'preset' stands twice"),
@@ -144,6 +345,12 @@ def test_a_missing_study_names_those_that_are_there(tmp_path: Path) -> None:
         study.read(tmp_path / "quik.yaml")
 
 
+def test_people_of_somebody_elses_set_are_drawn_only_where_the_study_says_so(tmp_path: Path) -> None:
+    for given, shown in (("", False), (", pictures: true", True)):
+        path = changed(tmp_path, "data: {kind: synthetic, seed: 1}\n", f"data: {{kind: h3ds, root: /photos{given}}}\n")
+        assert study.read(path).table_job() == study.TableJob(str(path), save=True, pictures=shown)
+
+
 def test_a_job_refuses_names_that_leave_its_folder() -> None:
     for name in ("../x", "a/b", "", "a.b"):
         with pytest.raises(ValueError, match=r"subject: .* is no name"):
@@ -151,9 +358,33 @@ def test_a_job_refuses_names_that_leave_its_folder() -> None:
 
 
 def test_the_words_a_study_knows_are_those_of_the_library() -> None:
-    assert set(study.PRESETS) == set(idr.PRESETS)
+    assert set(study.PRESETS) == set(idr.PRESETS) == set(autodecoder.PRESETS)
+    assert set(study.METHODS.values()) == set(study.PRIOR_KINDS)
     assert study.SCHEDULES == idr.SCHEDULES
     assert study.PARTS == priors.PARTS
+
+
+def test_a_name_says_what_is_carried_over_where_that_is_not_all() -> None:
+    fit = study.FitJob(subject="ada", method="h3dnet+colour", prior="heads", carry=["colour", "geometry"])
+    assert fit.name == "ada.h3dnet+colour.heads.v3.s0.geometry+colour"
+    assert replace(fit, carry=["moments", "colour", "geometry"]).name == "ada.h3dnet+colour.heads.v3.s0"
+    assert replace(fit, carry=["geometry"]).name == "ada.h3dnet+colour.heads.v3.s0.geometry"
+
+
+@pytest.mark.parametrize(
+    ("job", "changes", "sentence"),
+    [
+        (study.AutodecoderJob, {"heads": 0}, "heads: expected a whole number, 1 or more, not 0"),
+        (study.AutodecoderJob, {"prior": "a/b"}, "prior: 'a/b' is no name"),
+        (study.AverageJob, {"how": "median"}, "how: 'median' is not known"),
+        (study.AverageJob, {"of": ["../one"]}, "of: '../one' is no name"),
+        (study.DataJob, {"light": "dark"}, "light: 'dark' is not known"),
+        (study.ScoreJob, {"carry": ["hair"]}, "carry: 'hair' is not known"),
+    ],
+)
+def test_a_job_that_cannot_be_done_is_refused(job: type, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        job(**changes)
 
 
 def test_a_score_has_only_parameters_that_its_fit_has() -> None:
@@ -169,6 +400,39 @@ def test_the_default_study_is_one_prior_and_four_others_in_three_views_by_both_m
     plan = study.read(ROOT / "config" / "quick.yaml")
     assert len(plan.trained_priors()) == 1 and len(plan.subjects) == 4 and plan.views == (3,)
     assert [(method.name, method.priors) for method in plan.methods] == [("idr", ("sphere",)), ("baseh3d", ("single",))]
+
+
+def test_the_full_study_is_ten_others_in_five_numbers_of_views_and_nine_single_priors_at_three() -> None:
+    plan = study.read(ROOT / "config" / "synthetic.yaml")
+    assert (len(plan.subjects), plan.views) == (10, (3, 4, 8, 16, 32))
+    scans = [prior for prior in plan.priors.values() if isinstance(prior, study.ScanPrior)]
+    assert sorted((p.subject, p.epochs) for p in scans) == sorted(
+        (s, e) for s in ("nora", "omar", "pia") for e in (500, 1000, 2000)
+    )
+    fits = [fit for fit in plan.fit_jobs() if fit.subject == "anna"]
+    assert {fit.prior for fit in fits if (fit.method, fit.views) == ("baseh3d", 3)} == {prior.name for prior in scans}
+    for method in ("idr", "baseh3d", "average", "h3dnet"):
+        asked = {(fit.views, fit.seed) for fit in fits if fit.method == method}
+        assert asked == {(3, 0), (3, 1), (4, 0), (8, 0), (16, 0), (32, 0)}
+
+
+def test_what_a_prior_carries_is_asked_in_the_same_way_in_both_lights() -> None:
+    varied, common = (study.read(ROOT / "config" / f"{name}.yaml") for name in ("carry", "carry_common"))
+    assert [fit.name for fit in varied.fit_jobs()] == [fit.name for fit in common.fit_jobs()]
+    assert [{job.light for job in plan.data_jobs()} for plan in (varied, common)] == [{"varied"}, {"common"}]
+    assert [plan.prior_job("heads-colour").light for plan in (varied, common)] == ["varied", "common"]
+    carried = {tuple(fit.carry) for fit in varied.fit_jobs() if fit.method == "baseh3d"}
+    assert carried == {("geometry", "colour", "moments"), ("geometry", "colour"), ("geometry",), ("colour",)}
+
+
+def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> None:
+    plan = study.read(ROOT / "config" / "h3ds.yaml")
+    ten = {  # tagged h3d-net in its TOML
+        "1b2a8613401e42a8", "3b5a2eb92a501d54", "444ea0dc5e85ee0b", "5ae021f2805c0854", "5cd49557ea450c89",
+        "609cc60fd416e187", "7dd427509fe84baa", "868765907f66fd85", "e98bae39fad2244e", "f7e930d8a9ff2091",
+    }  # fmt: skip
+    assert set(plan.subjects) == ten and plan.preset == "PAPER"
+    assert [(job.kind, job.root, job.config) for job in plan.data_jobs()] == [("h3ds", "data/h3ds", "v2")] * 11
 
 
 def test_reading_a_study_imports_nothing_heavy() -> None:

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.spatial
+import torch
 import trimesh
 from PIL import Image
 
-from heads import h3ds, synthetic
+from heads import h3ds, metric, synthetic
+from heads.scene import TrainingHead
 
 SIZE = 96
 PHOTOGRAPHS = 16
@@ -195,3 +198,101 @@ def test_another_seed_gives_somebody_else(tmp_path: Path) -> None:
 def test_too_few_photographs_are_refused_by_their_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 8 photographs .* not 3 of 64"):
         synthetic.write_subject(tmp_path, "eve", seed=1, size=64, n_photographs=3)
+
+
+def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: synthetic.Person) -> None:
+    another = synthetic.make_person(np.random.SeedSequence([3, 4]))
+    taken = {
+        light: [synthetic.photograph(someone, size=48, n_photographs=8, light=light) for someone in (person, another)]
+        for light in synthetic.LIGHTS
+    }
+    apart = {}
+    for light, (first, second) in taken.items():
+        behind = ~(first.masks[0] | second.masks[0])
+        behind[:, 1:-1] = False  # at the sides no pixel is touched by a head
+        apart[light] = np.abs(first.images[0][behind].astype(int) - second.images[0][behind].astype(int)).mean()
+    assert apart["common"] < 5 < 15 < apart["varied"]  # of 255, noise included
+    lamps = {light: [synthetic._studio(someone, 16, light).lamps for someone in (person, another)] for light in synthetic.LIGHTS}
+    assert np.array_equal(*lamps["common"]) and not np.allclose(*lamps["varied"])
+    own, common = taken["varied"][0], taken["common"][0]
+    assert np.array_equal(own.masks, common.masks) and np.array_equal(own.px_from_mm, common.px_from_mm)
+
+
+def test_an_unknown_light_is_refused_by_its_name(person: synthetic.Person) -> None:
+    with pytest.raises(ValueError, match="light must be one of varied, common, not 'dim'"):
+        synthetic.photograph(person, size=16, n_photographs=8, light="dim")
+
+
+@pytest.fixture(scope="module")
+def training() -> TrainingHead:
+    return synthetic.training_head(2, 1, points=4000, photographs=1, size=64)
+
+
+def training_surface() -> trimesh.Trimesh:
+    """The surface of the fixture `training`, made without it: the same person in the same unit frame."""
+    someone = synthetic.make_person(np.random.SeedSequence([2, zlib.crc32(b"training head"), 1]))
+    mm_from_unit = synthetic._unit_frame(someone.vertices_mm, np.random.default_rng(someone.streams["cameras"]))
+    unit = trimesh.transform_points(someone.vertices_mm, np.linalg.inv(mm_from_unit))
+    return trimesh.Trimesh(unit, someone.faces, process=False)
+
+
+def test_points_of_a_training_head_cover_its_surface_evenly(training: TrainingHead) -> None:
+    surface, points = training_surface(), training.points.double().numpy()
+    assert np.linalg.norm(points - metric.closest_points(points, metric.build_surface(surface)), axis=1).max() < 1e-6
+    weights = surface.area_faces / surface.area_faces.sum()
+    centre = weights @ surface.triangles_center
+    spread = np.sqrt(weights @ (surface.triangles_center - centre) ** 2 / len(points))
+    assert (np.abs(points.mean(axis=0) - centre) < 4.5 * spread).all()
+    assert (np.abs(surface.triangles_center.mean(axis=0) - centre) > 4.5 * spread).any()  # a point per triangle would not do
+
+
+def test_normals_of_a_training_head_have_length_one_and_look_outwards(training: TrainingHead) -> None:
+    surface = training_surface()
+    scene = synthetic._scene(surface.triangles)
+    for points, normals in ((training.points, training.normals), (training.seen, training.seen_normals)):
+        np.testing.assert_allclose(normals.norm(dim=1), 1, atol=1e-5)
+        assert (
+            ~synthetic._blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())
+        ).mean() > 0.8  # or at an ear, a chin
+        assert (
+            synthetic._blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97
+        )  # the head's other side
+
+
+def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: TrainingHead) -> None:
+    assert 500 < len(training.seen) < 64 * 64  # all pixels of the mask
+    assert (training.seen_normals[:, 2] > -0.2).all() and training.seen_normals[:, 2].mean() > 0.5
+    assert training.seen[:, 2].mean() > training.points[:, 2].mean() + 0.2
+
+
+def test_what_a_photograph_shows_of_a_training_head_lies_behind_its_pixels(person: synthetic.Person) -> None:
+    rng = np.random.default_rng(0)
+    studio = synthetic._studio(person, 64, "varied")
+    intrinsics, poses = synthetic._cameras(person.vertices_mm, 64, np.array([0.0, 0.8]), rng)
+    images, masks = synthetic._develop(studio, intrinsics, poses, rng)
+    for i in range(2):
+        view = slice(i, i + 1)
+        seen, _, colours = synthetic._sample_photographs(person, studio, intrinsics, poses[view], images[view], 5000, rng)
+        px = trimesh.transform_points(seen, np.linalg.inv(poses[i])) @ intrinsics.T
+        px = px[:, :2] / px[:, 2:]
+        column, row = np.rint(px).astype(int).T
+        assert np.abs(px - np.rint(px)).max() < 1e-2  # pixel centres are integers
+        assert len(seen) == masks[i].sum() and masks[i][row, column].all()
+        np.testing.assert_allclose((colours + 1) / 2 * 255, images[i][row, column], atol=1e-9)
+
+
+def test_a_training_head_is_the_same_every_time_and_its_index_decides_who_it_is(training: TrainingHead) -> None:
+    again, plain = (synthetic.training_head(2, 1, points=4000, photographs=count, size=64) for count in (1, 0))
+    for name in ("points", "normals", "seen", "seen_normals", "colours"):
+        assert torch.equal(getattr(training, name), getattr(again, name)), name
+    assert torch.equal(training.points, plain.points) and len(plain.seen) == 0  # with photographs or without
+    other = synthetic.training_head(2, 2, points=4000)
+    away = scipy.spatial.cKDTree(other.points).query(training.points)[0]
+    assert away.mean() > 0.02 and other.name != training.name
+
+
+@pytest.mark.parametrize("wrong", [{"points": 0}, {"photographs": 33}, {"photographs": -1}, {"size": 8}, {"index": -1}])
+def test_a_training_head_that_cannot_be_made_is_refused_with_its_numbers(wrong: dict[str, int]) -> None:
+    (value,) = wrong.values()
+    with pytest.raises(ValueError, match=rf"a training head needs .* not .*{value}"):
+        synthetic.training_head(0, **{"index": 0, **wrong})

@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,6 +26,7 @@ def main() -> int:
     command.add_argument("file", type=Path)
     command.add_argument("--cores", default="2")
     command.add_argument("--profile", default="profiles/local")
+    command.add_argument("--dry-run", action="store_true", help="check the study and print what it asks for, and run nothing")
 
     command = commands.add_parser("run", help="run one notebook, as a job of a study does")
     command.add_argument("notebook", type=Path)
@@ -44,7 +46,7 @@ def main() -> int:
     os.chdir(runs.root())
     try:
         if given.command == "study":
-            return run_study(given.file, given.cores, given.profile)
+            return show_study(given.file) if given.dry_run else run_study(given.file, given.cores, given.profile)
         if given.command == "run":
             values = {name: yaml.safe_load(value) for name, value in given.p}
             return run_notebook(given.notebook, given.output, values, given.record, given.after, given.soft)
@@ -137,17 +139,52 @@ def run_study(path: Path, cores: str, profile: str) -> int:
     return 1 if process.returncode else 3 if failed else 0
 
 
+def show_study(path: Path) -> int:
+    """Check a study and print its jobs, how many of them are done, and its fits; nothing is run, and no data need be there."""
+    plan = study.read(path)
+    check(plan)
+    fits = plan.fit_jobs()
+    stages: dict[str, list[Path]] = {}
+    made = [*plan.data_jobs(), *map(plan.prior_job, plan.trained_priors())]
+    for job in [*made, *fits, *map(plan.score_job, fits), plan.table_job()]:
+        stages.setdefault(job.notebook, []).append(job.record)
+    print(f"{path}: subjects {', '.join(plan.subjects)} of {plan.dataset}; preset {plan.preset}\n")
+    print(f"{'stage':<16}{'jobs':>6}{'done':>6}")
+    for stage, records in sorted(stages.items()):
+        print(f"{stage:<16}{len(records):>6}{sum(record.is_file() and whole(record) for record in records):>6}")
+    print(f"\n{len(fits)} fits, {len(fits) // len(plan.subjects)} of each subject:")
+    asked: dict[str, dict[int, list[int]]] = {}
+    for fit in (fit for fit in fits if fit.subject == plan.subjects[0]):
+        carried = "" if set(fit.carry) == set(study.PARTS) else f", only its {' and '.join(fit.carry)}"
+        asked.setdefault(f"{fit.method} from {fit.prior}{carried}", {}).setdefault(fit.views, []).append(fit.seed)
+    width = max(map(len, asked))
+    for what, seeds in asked.items():
+        views = [f"{views} (seed {', '.join(map(str, numbers))})" for views, numbers in seeds.items()]
+        print(f"  {what:<{width}}  views {', '.join(views)}")
+    return 0
+
+
 def check(plan: study.Study) -> None:
-    """Try the overrides of a study on the config they are for, so that a wrong one costs no work."""
+    """Try the overrides of a study on the configs they are for, so that a wrong one costs no work."""
     from heads import idr
 
-    for where, overrides in [
-        ("", plan.overrides),
-        *((f"methods: {method.name}: ", method.overrides) for method in plan.methods),
-        *((f"priors: {name}: ", prior.overrides) for name, prior in plan.priors.items()),
-    ]:
+    config = idr.PRESETS[plan.preset]
+    tried: list[tuple[str, Any, dict[str, Any]]] = [("", config, plan.overrides)]
+    for views in plan.view_sets:
+        overrides = plan.overrides | views.overrides
+        tried.append((f"views: {views.count}: ", config, overrides))
+        for method in plan.methods:
+            tried += [(f"methods: {method.name}: ", config, overrides | entry.overrides) for entry in method.entries]
+    for name, prior in plan.priors.items():
+        if isinstance(prior, study.ScanPrior):
+            tried.append((f"priors: {name}: ", config, plan.overrides | prior.overrides))
+        elif isinstance(prior, study.AutodecoderPrior):
+            from heads import autodecoder
+
+            tried.append((f"priors: {name}: ", autodecoder.PRESETS[prior.preset or plan.preset], prior.overrides))
+    for where, base, overrides in tried:
         try:
-            runs.configured(idr.PRESETS[plan.preset], overrides)
+            runs.configured(base, overrides)
         except ValueError as error:
             raise ValueError(f"{plan.path}: {where}{error}") from None
 
@@ -167,7 +204,7 @@ def to_do_again(plan: study.Study) -> list[Path]:
     """Records of failed runs, and of those whose files have gone since."""
     fits = plan.fit_jobs()
     paths = [job.record for job in plan.data_jobs()] + [plan.prior_job(name).record for name in plan.trained_priors()]
-    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits] + [study.TableJob(plan.path).record]
+    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits] + [plan.table_job().record]
     return [path for path in paths if path.is_file() and not whole(path)]
 
 

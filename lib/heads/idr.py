@@ -252,7 +252,7 @@ def fit(
         ],
         lr=config.step_size,
     )
-    load_moments(optimizer, named, priors.part(prior, "moments"))
+    priors.load_moments(optimizer, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
     grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
@@ -264,7 +264,7 @@ def fit(
     if resume is not None:
         for name, parameter in named.items():
             parameter.data.copy_(resume[name])
-        load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in resume.items()})
+        priors.load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in resume.items()})
         generator.set_state(resume["generator"].cpu())
         first = int(resume["step"])
         history = [dict(zip(TERMS, row, strict=True)) for row in resume["history"].tolist()]
@@ -272,10 +272,7 @@ def fit(
             grid.values = resume["grid"].to(device)
 
     def state(step: int) -> dict[str, Tensor]:
-        tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
-        for name, parameter in named.items():
-            for key, value in optimizer.state[parameter].items():
-                tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
+        tensors = priors.state_of(optimizer, named)
         rows = [[row[term] for term in TERMS] for row in history]
         tensors |= {
             "generator": generator.get_state(),
@@ -317,13 +314,3 @@ def fit(
             on_step(step + 1, total, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
     surface = mesh.extract(sdf.distance(geometry.cpu()), mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)
     return Reconstruction(surface, state(total), history)
-
-
-def load_moments(optimizer: torch.optim.Adam, named: dict[str, nn.Parameter], moments: dict[str, Tensor]) -> None:
-    """Give Adam the moments `<parameter>.exp_avg`, `.exp_avg_sq` and `.step` that are there."""
-    for name, parameter in named.items():
-        found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
-        if found:
-            optimizer.state[parameter] = {
-                key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()
-            }

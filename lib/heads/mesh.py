@@ -7,30 +7,25 @@ import torch
 import trimesh
 from skimage import measure
 from torch import Tensor
-from torch.nn import functional
 
 from heads.sdf import SDF
 from heads.trace import CachedField
 
 
-def extract(field: SDF, *, mm_from_unit: Tensor, cell_mm: float, coarse: int = 64) -> trimesh.Trimesh:
+def extract(field: SDF, *, mm_from_unit: Tensor, cell_mm: float) -> trimesh.Trimesh:
     """Isosurface f = 0 inside the cube [-1, 1]^3 at a cell size of `cell_mm`, its largest component, in mm.
 
-    A coarse grid says where the surface is; the fine grid is evaluated only within two coarse cells of it and
-    interpolated elsewhere. ValueError where the field has no zero crossing.
+    The field is asked coarse to fine, at the grid's own points only near the surface (`trace.CachedField`). ValueError where it
+    has no zero crossing.
     """
     if not cell_mm > 0:
         raise ValueError(f"cell_mm must be positive, not {cell_mm}")
     mm_per_unit = float(torch.linalg.det(mm_from_unit[:3, :3].double()).abs() ** (1 / 3))
     resolution = int(np.ceil(2 * mm_per_unit / cell_mm)) + 1
-    grid = CachedField(field, coarse)
-    volume = grid.values.view(1, 1, coarse, coarse, coarse)
-    fine = functional.interpolate(volume, size=(resolution,) * 3, mode="trilinear", align_corners=True)[0, 0]
+    fine = CachedField(field, resolution).values.view(resolution, resolution, resolution)
     if not bool((fine < 0).any() and (fine > 0).any()):
         side = "positive" if bool((fine >= 0).all()) else "negative"
         raise ValueError(f"the field has no surface: it is {side} in the whole cube")
-    near = (fine.abs() < 2 * grid.cell).nonzero()
-    fine[tuple(near.T)] = field(near.float() * (2.0 / (resolution - 1)) - 1)
     vertices, faces, _, _ = measure.marching_cubes(fine.numpy(), level=0.0)
     unit = vertices.astype(np.float64) * (2.0 / (resolution - 1)) - 1
     mesh = largest_component(trimesh.Trimesh(unit, faces, process=False))

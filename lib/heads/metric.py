@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import roma
-import torch
 import trimesh
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 Protocol = Literal["toolbox", "rigid"]
 PROTOCOLS: tuple[Protocol, ...] = ("toolbox", "rigid")
@@ -35,6 +34,14 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """The four scores, and by protocol the distance (N,) of every true vertex that the head score is the mean of."""
+
+    scores: dict[str, float]
+    errors_mm: dict[Protocol, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Surface:
     """Triangles (F, 3, 3) in classes of similar size, each with a k-d tree of its centres, for closest points."""
 
@@ -43,21 +50,28 @@ class Surface:
     reach: tuple[np.ndarray, ...]  # (F,) centre to farthest corner
 
 
-def score(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
-    """The four numbers: mean distance over the true vertices of the face and of the head, in both protocols.
+def evaluate(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> Evaluation:
+    """The four numbers, mean distances over the true vertices of the face and of the head in both protocols, and the head's map.
 
     `landmarks_mm` (name -> (3,)) are places on the prediction; without them it has to be in the scan's world already.
     """
     _check(mesh_mm, truth)
     surface = build_surface(mesh_mm)
-    scores = {}
+    scores, errors_mm = {}, {}
     for protocol in PROTOCOLS:
         for name, region in SCORES.items():
             truth_from_prediction = _align(mesh_mm, surface, truth, protocol, region, landmarks_mm)
             chosen = truth.regions[region] if name == "face" else slice(None)
             errors = _errors(mesh_mm, surface, truth.mesh_mm.vertices[chosen], truth_from_prediction, protocol)
             scores[f"{name}_{protocol}_mm"] = float(np.mean(errors))
-    return scores
+            if name == "head":
+                errors_mm[protocol] = errors
+    return Evaluation(scores, errors_mm)
+
+
+def score(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
+    """The four numbers of `evaluate` alone: `face_toolbox_mm`, `head_toolbox_mm`, `face_rigid_mm`, `head_rigid_mm`."""
+    return evaluate(mesh_mm, truth, landmarks_mm).scores
 
 
 def align(
@@ -140,10 +154,8 @@ def _align_landmarks(truth: Truth, landmarks_mm: Mapping[str, np.ndarray], proto
         )
     places = np.array([landmarks_mm[name] for name in truth.landmarks], dtype=np.float64)
     true_places = truth.mesh_mm.vertices[list(truth.landmarks.values())]
-    if protocol == "toolbox":
-        return np.asarray(trimesh.registration.procrustes(places, true_places, reflection=False, return_cost=False))
-    rotation, shift = roma.rigid_points_registration(torch.from_numpy(places), torch.from_numpy(np.array(true_places)))
-    return _motion(rotation.numpy(), shift.numpy())
+    scale = protocol == "toolbox"
+    return np.asarray(trimesh.registration.procrustes(places, true_places, reflection=False, scale=scale, return_cost=False))
 
 
 def _fit_rigid(points: np.ndarray, surface: Surface, start: np.ndarray) -> np.ndarray:
@@ -161,8 +173,10 @@ def _fit_rigid(points: np.ndarray, surface: Surface, start: np.ndarray) -> np.nd
             size = np.sqrt(((moved - centre) ** 2).sum(axis=1).mean()) + 1e-9  # turns are measured in mm at this radius
             slopes = np.hstack([np.cross((moved - centre) / size, towards), towards])
             step = np.linalg.solve(slopes.T @ slopes + damping * len(moved) * np.eye(6), -slopes.T @ distances)
-            rotation = roma.rotvec_to_rotmat(torch.from_numpy(step[:3] / size)).numpy()
-            trial = _motion(rotation, step[3:] + centre - rotation @ centre) @ motion
+            rotation = Rotation.from_rotvec(step[:3] / size).as_matrix()
+            turn = np.eye(4)
+            turn[:3, :3], turn[:3, 3] = rotation, step[3:] + centre - rotation @ centre
+            trial = turn @ motion
             trial_moved = trimesh.transform_points(chosen, trial)
             trial_distances, trial_towards = _residuals(trial_moved, surface)
             gain = (distances**2).mean() - (trial_distances**2).mean()
@@ -232,9 +246,3 @@ def closest_points(points: np.ndarray, surface: Surface, widths: tuple[int, ...]
             open_points = open_points[unsure]
             tried = width
     return found
-
-
-def _motion(rotation: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    motion = np.eye(4)
-    motion[:3, :3], motion[:3, 3] = rotation, shift
-    return motion

@@ -8,11 +8,13 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import trimesh
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -145,30 +147,31 @@ def comparison(
     limit_mm: float = 10.0,
     size: int = 360,
 ) -> Figure:
-    """A row for each view: the truth, then for each method its surface and, on the truth, its distance to it (N,) in mm.
+    """The truth above, and a row for each method: its surface in three views and, on the truth, its distance to it (N,) in mm.
 
-    One framing and one scale of colours for all; `scores` (method -> name -> mm) are written above. A method without
+    One framing and one scale of colours for all; `scores` (method -> name -> mm) are written beside the rows. A method without
     mesh (it failed) is left out by its caller.
     """
     shared = frame_of(truth_mm, *meshes_mm.values())
-    titles = ["ground truth"]
-    for name in meshes_mm:
-        said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
-        titles += [name, "\n".join([*said, "(rigid)"])]
-    rows = []
-    for azimuth, elevation in VIEWS.values():
 
-        def shot(mesh: trimesh.Trimesh, values: np.ndarray | None = None, a: float = azimuth, e: float = elevation) -> np.ndarray:
-            return render(mesh, azimuth=a, elevation=e, size=size, values=values, limits=(0.0, limit_mm), frame=shared)
+    def shots(mesh: trimesh.Trimesh, values: np.ndarray | None = None) -> list[np.ndarray]:
+        limits = (0.0, limit_mm)
+        return [
+            render(mesh, azimuth=a, elevation=e, size=size, values=values, limits=limits, frame=shared) for a, e in VIEWS.values()
+        ]
 
-        rows.append([shot(truth_mm)])
-        for name, mesh in meshes_mm.items():
-            rows[-1] += [shot(mesh), shot(truth_mm, errors_mm[name])]
-    figure = _grid(rows, titles, list(VIEWS), trim=True, below=0.62)
+    rows, names = [shots(truth_mm)], ["ground truth"]
+    for name, mesh in meshes_mm.items():
+        rows.append(shots(mesh) + shots(truth_mm, errors_mm[name]))
+        said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f}" for part in ("face", "head")]
+        names.append(f"{name}\n{', '.join(said)} mm")
+    figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.36)
     height = figure.get_size_inches()[1]
-    axes = figure.add_axes((0.32, 0.42 / height, 0.36, 0.11 / height))
+    first = figure.axes[0].get_position()
+    middle = (first.y0 + first.y1) / 2
+    axes = figure.add_axes((0.60, middle, 0.34, 0.11 / height))
     bar = figure.colorbar(ScalarMappable(Normalize(0, limit_mm), ERRORS), cax=axes, orientation="horizontal", extend="max")
-    bar.set_label("distance from the scan to the reconstruction, mm", color=INK, fontsize=8)
+    bar.set_label("distance from the scan to the\nreconstruction (rigid), mm", color=INK, fontsize=8)
     bar.outline.set_edgecolor(FAINT)
     axes.tick_params(labelsize=8, colors=INK, length=2)
     return figure
@@ -199,12 +202,12 @@ def _grid(
     names: Sequence[str],
     *,
     trim: bool = False,
-    below: float = 0.0,
+    beside: float = 0.25,
     width: float = 7.2,
 ) -> Figure:
     """Pictures side by side without gaps, titles above the first row, row names at the left; all in inches.
 
-    `trim` narrows the columns to what is not white in any of them.
+    `trim` narrows the columns to what is not white in any of them; `beside` is the room for the names of the rows.
     """
     if not rows or not rows[0]:
         raise ValueError("there are no pictures to show")
@@ -216,10 +219,10 @@ def _grid(
     columns = max(len(row) for row in rows)
     tall, wide = rows[0][0].shape[:2]
     above = 0.20 + 0.16 * max((title.count("\n") for title in titles), default=0) if titles else 0.0
-    beside = 0.25 if names else 0.0
+    beside = beside if names else 0.0
     cell = (width - beside) / columns
     cell_height = cell * tall / wide
-    height = above + below + cell_height * len(rows)
+    height = above + cell_height * len(rows)
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     gap = 0.02
@@ -231,8 +234,9 @@ def _grid(
             axes.imshow(picture, interpolation="antialiased", aspect="auto")
             axes.set_axis_off()
         if names:
-            at = (0.10 / width, (bottom + cell_height / 2) / height)
-            figure.text(*at, names[i], rotation=90, ha="center", va="center", color=INK, fontsize=9)
+            at = ((beside / 2 - 0.025) / width, (bottom + cell_height / 2) / height)
+            size = 9 if "\n" not in names[i] else 7.5
+            figure.text(*at, names[i], rotation=90, ha="center", va="center", color=INK, fontsize=size, linespacing=1.15)
     for j, title in enumerate(titles):
         at = ((beside + (j + 0.5) * cell) / width, (height - above + 0.03) / height)
         figure.text(*at, title, ha="center", va="bottom", color=INK, fontsize=9, linespacing=1.15)
@@ -266,6 +270,121 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.spines[["left", "bottom"]].set_color(FAINT)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
+    return figure
+
+
+def _panels(regions: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """A panel for each region, one above the other so that they can be read on a narrow screen; inches for each."""
+    figure = Figure(figsize=(5.6, height * len(regions) + 0.5), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = list(np.atleast_1d(figure.subplots(len(regions), 1)))
+    for axes, region in zip(panels, regions, strict=True):
+        axes.set_title(region, fontsize=10, color=INK, loc="left")
+        axes.tick_params(labelsize=8.5, colors=INK)
+        axes.grid(True, axis="y", color="#e4e6e9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+    return figure, panels
+
+
+def _by_views(
+    lines: Mapping[str, Mapping[str, pd.DataFrame]], low: str, high: str, title: str, *, from_zero: bool
+) -> tuple[Figure, list[Axes]]:
+    """Means against the number of photographs, a line a method, with bars from `low` to `high` (columns, absolute)."""
+    if not any(len(line) for methods in lines.values() for line in methods.values()):
+        raise ValueError("there is nothing to draw: no method has a number for any number of photographs")
+    figure, panels = _panels(list(lines), 2.6)
+    ticks = sorted({int(views) for methods in lines.values() for line in methods.values() for views in line.get("views", [])})
+    for axes, methods in zip(panels, lines.values(), strict=True):
+        for i, (name, line) in enumerate((name, line) for name, line in methods.items() if len(line)):
+            shift = 2 ** (0.05 * (i - (len(methods) - 1) / 2))  # so that bars do not hide each other
+            bars = np.abs(line[[low, high]].to_numpy().T - line["mean"].to_numpy())
+            colour, mark = COLOURS[i % len(COLOURS)], "osD^vP"[i % 6]
+            look: dict[str, Any] = {"color": colour, "markersize": 4.5, "linewidth": 1.4, "capsize": 2.5, "elinewidth": 0.9}
+            axes.errorbar(line["views"] * shift, line["mean"], bars, fmt=f"-{mark}", label=name, **look)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [str(views) for views in ticks])
+        axes.minorticks_off()
+        axes.set_ylabel(title, fontsize=8.5, color=INK)
+        if from_zero:
+            axes.set_ylim(bottom=0)
+    panels[-1].set_xlabel("photographs", fontsize=8.5, color=INK)
+    handles = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
+    return figure, panels
+
+
+def view_sweep(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """Error against the number of photographs: region -> method -> rows of views, mean, std (mm); bars are the std."""
+    spread = {
+        region: {
+            name: line.assign(low=line["mean"] - line["std"], high=line["mean"] + line["std"]) if len(line) else line
+            for name, line in methods.items()
+        }
+        for region, methods in lines.items()
+    }
+    return _by_views(spread, "low", "high", "mean error, mm", from_zero=True)[0]
+
+
+def view_gains(lines: Mapping[str, Mapping[str, pd.DataFrame]], other: str = "IDR") -> Figure:
+    """Difference to another method against the number of photographs: rows of views, mean, low, high (mm); bars are intervals."""
+    figure, panels = _by_views(lines, "low", "high", f"mean difference to {other}, mm", from_zero=False)
+    for axes in panels:
+        axes.axhline(0, color=INK, linewidth=0.9)
+    return figure
+
+
+def strips(values: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
+    """Errors of single heads: region -> method -> one number a head (mm), as points over a box (quartiles)."""
+    if not any(len(series) for methods in values.values() for series in methods.values()):
+        raise ValueError("there is nothing to draw: no method has a number for any head")
+    figure, panels = _panels(list(values), 2.6)
+    for axes, methods in zip(panels, values.values(), strict=True):
+        for i, (_, series) in enumerate(methods.items()):
+            numbers, colour = series.dropna().to_numpy(), COLOURS[i % len(COLOURS)]
+            if not len(numbers):
+                continue
+            line = {"color": colour, "linewidth": 1.0}
+            look: dict[str, Any] = {"boxprops": line | {"facecolor": (colour, 0.22)}, "whiskerprops": line, "capprops": line}
+            look["medianprops"] = line | {"linewidth": 1.8}
+            axes.boxplot(
+                [numbers],
+                positions=[i],
+                widths=0.55,
+                whis=(0, 100),
+                manage_ticks=False,
+                patch_artist=True,
+                showfliers=False,
+                **look,
+            )
+            beside = np.linspace(-0.16, 0.16, len(numbers)) if len(numbers) > 1 else np.zeros(1)
+            axes.plot(i + beside, numbers, "o", color=colour, markersize=3.8, alpha=0.9, markeredgewidth=0)
+        axes.set_xticks(range(len(methods)), [name.replace(" ", "\n", 1) for name in methods])
+        axes.set_xlim(-0.6, len(methods) - 0.4)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("error, mm", fontsize=8.5, color=INK)
+    return figure
+
+
+def choices(errors: Mapping[str, pd.DataFrame], losses: pd.DataFrame) -> Figure:
+    """Every head's errors from several priors (region -> heads x priors, mm), with the prior of the smallest loss marked."""
+    if losses.empty or any(table.shape != losses.shape for table in errors.values()):
+        raise ValueError("an error for each head and prior of the losses was expected")
+    figure, panels = _panels(list(errors), 2.4)
+    for axes, table in zip(panels, errors.values(), strict=True):
+        for i, (row, loss) in enumerate(zip(table.to_numpy(), losses.reindex(table.index).to_numpy(), strict=True)):
+            axes.plot(np.full(len(row), i), row, "o", color=FAINT, markersize=4, alpha=0.7, markeredgewidth=0, label="a prior")
+            axes.plot(i - 0.18, row[0], ">", color=COLOURS[0], markersize=5.5, label="the first prior")
+            if np.isfinite(loss).all():
+                axes.plot(
+                    i + 0.18, row[loss.argmin()], "<", color=COLOURS[1], markersize=5.5, label="the one of the smallest loss"
+                )
+        axes.set_xticks(range(len(table)), [str(name) for name in table.index], rotation=45 if len(table) > 6 else 0)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("error, mm", fontsize=8.5, color=INK)
+    handles = {name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
     return figure
 
 
@@ -307,6 +426,28 @@ def distance_sketch() -> Figure:
 
 
 # ---- heads to turn
+
+
+def heads(rows: Sequence[Mapping[str, trimesh.Trimesh]], *, azimuth: float = 30.0, size: int = 200) -> Figure:
+    """Rows of heads in one framing, each seen from three quarters, or from `azimuth` degrees, with its name above it."""
+    shared = frame_of(*(mesh for row in rows for mesh in row.values()))
+    sheets = [[render(mesh, azimuth=azimuth, size=size, frame=shared) for mesh in row.values()] for row in rows]
+    if len(rows) == 1:
+        return _grid(sheets, list(rows[0]), [])
+    return _grid(sheets, [], [])
+
+
+def points(clouds: Mapping[str, np.ndarray]) -> Figure:
+    """Clouds of points (N, 3) of heads, seen from the front, those at the back left out of sight, with their names."""
+    figure = Figure(figsize=(7.2, 7.2 / len(clouds) + 0.25), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, cloud) in zip(np.atleast_1d(figure.subplots(1, len(clouds))), clouds.items(), strict=True):
+        front = np.asarray(cloud)[np.asarray(cloud)[:, 2] > 0]
+        axes.scatter(front[:, 0], front[:, 1], s=0.3, c=front[:, 2], cmap="Greys_r", linewidths=0)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=8, color=INK)
+    return figure
 
 
 def simplify(mesh_mm: trimesh.Trimesh, max_faces: int) -> trimesh.Trimesh:
@@ -390,8 +531,19 @@ def png(figure: MatplotlibFigure) -> bytes:
     return buffer.getvalue()
 
 
-def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str) -> None:
-    """Write a figure or a picture (H, W, 3) as PNG, or a head to turn as JSON, all or nothing; the folder is made."""
+def small(content: bytes) -> bytes:
+    """A PNG with a palette of 256 colours, a third of the size: for pictures of many heads."""
+    buffer = io.BytesIO()
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str, *, palette: bool = False) -> None:
+    """Write a figure or a picture (H, W, 3) as PNG, or a head to turn as JSON, all or nothing; the folder is made.
+
+    With `palette` a PNG has 256 colours only.
+    """
     path = Path(path)
     if isinstance(figure, go.Figure):
         content = json.dumps(json.loads(figure.to_json()), separators=(",", ":"), sort_keys=True).encode()
@@ -405,4 +557,4 @@ def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str) ->
     if path.suffix != expected:
         raise ValueError(f"{path}: a figure of this kind is saved as {expected}")
     with runs.replacing(path) as partial:
-        partial.write_bytes(content)
+        partial.write_bytes(small(content) if palette and expected == ".png" else content)

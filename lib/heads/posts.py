@@ -1,26 +1,42 @@
-"""What a post says, made from the committed results: its tables, figures, heads to turn, and every sentence that compares.
+"""What a post says, made from the committed results: its sentences that compare, its figures, and heads to turn.
 
-Functions return MyST Markdown (`viewer` HTML, which may stand in it) for the code cells of the posts in blog/. A mean is over the
-heads that succeeded, and ± is their standard deviation (over n, as the original post has it).
+Functions return MyST Markdown (`viewer` HTML, which may stand in it) for the code cells of the posts in blog/. The tables are in
+`tables`. A method's number on a head is the mean over its seeds, of its first prior and of what this carries first; all that is
+said of several methods is said of the same number of photographs.
 """
 
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from heads import runs
+from heads import runs, stats
+from heads.stats import count
 
-LABELS = {"idr": "IDR", "baseh3d": "BaseH3D-Net", "h3dnet": "H3D-Net"}
+LABELS = {
+    "idr": "IDR",
+    "baseh3d": "BaseH3D-Net",
+    "average": "BaseH3D-Net (averaged)",
+    "h3dnet": "H3D-Net",
+    "h3dnet+colour": "H3D-Net + colour",
+    "sira++": "SIRA++",
+}
+STARTS = {  # from what a method starts, in words
+    "idr": "a sphere",
+    "baseh3d": "one other head",
+    "average": "the average of several other heads",
+    "h3dnet": "a space of heads learned from many scans",
+    "h3dnet+colour": "a space of heads and their colours learned from many scans and their photographs",
+}
 PROTOCOLS = ("rigid", "toolbox")
 REGIONS = ("face", "head")
-PUBLISHED = ("method", "face", "face_std", "head", "head_std", "protocol", "source", "bib")
-WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+PUBLISHED = ("method", "views", "face", "face_std", "head", "head_std", "protocol", "source", "bib")
 FLOOR_CELLS = 0.37  # toolbox error of a perfect sphere's mesh, in grid cells; tests/test_posts.py measures it
 
 
@@ -28,17 +44,18 @@ FLOOR_CELLS = 0.37  # toolbox error of a perfect sphere's mesh, in grid cells; t
 class Results:
     """A study as the posts read it: `table` has a row for each run, `stages` one for each stage, `about` is results/STUDY.json.
 
-    `published` are the numbers of others (method, face, face_std, head, head_std in mm, protocol, source, bib), and `figures`
-    the folder of the study's figures as a post names it.
+    `published` are the numbers of others (method, views, face, face_std, head, head_std in mm, protocol, source, bib), `figures`
+    the folder of the study's figures as a post names it, and `page` the post, which is part of the names of its tables.
     """
 
     study: str
     table: pd.DataFrame
-    stages: pd.DataFrame
-    about: dict[str, Any]
-    published: pd.DataFrame
-    folder: Path
-    figures: str
+    stages: pd.DataFrame = field(default_factory=pd.DataFrame)
+    about: dict[str, Any] = field(default_factory=dict)
+    published: pd.DataFrame = field(default_factory=pd.DataFrame)
+    folder: Path = Path()
+    figures: str = ""
+    page: str = ""
 
     @property
     def subjects(self) -> list[str]:
@@ -49,34 +66,20 @@ class Results:
         return list(dict.fromkeys(self.table["method"]))
 
     @property
+    def views(self) -> list[int]:
+        """Numbers of photographs, the fewest first."""
+        return sorted(int(views) for views in self.table["views"].unique())
+
+    @property
     def ok(self) -> pd.DataFrame:
         return self.table[self.table["status"] == "ok"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two methods on the heads that both reconstructed: mean errors in mm, and where the first is lower, and where not."""
-
-    first: str
-    second: str
-    first_mm: float
-    second_mm: float
-    lower: tuple[str, ...]
-    not_lower: tuple[str, ...]
-
-    @property
-    def ratio(self) -> float:
-        return self.first_mm / self.second_mm
-
-
-def read(root: Path | str, study: str, views: int) -> Results:
-    """The results of a study below `root`, of its runs with `views` photographs; an error names the file that is not well."""
+def read(root: Path | str, study: str, page: str = "") -> Results:
+    """The results of a study below `root`; an error names the file that is not well."""
     root = Path(root)
     path = root / "results" / f"{study}.csv"
     table = runs.read_table(path)
-    table = table[table["views"] == views]
-    if table.empty:
-        raise ValueError(f"{path}: runs with {views} photographs were expected, there are none")
     scores = table.loc[table["status"] == "ok", list(runs.METRICS)]
     if scores.empty or not np.isfinite(scores.to_numpy(dtype=float)).all():
         raise ValueError(f"{path}: four numbers in every row whose status is ok, and one such row, were expected")
@@ -84,15 +87,17 @@ def read(root: Path | str, study: str, views: int) -> Results:
     return Results(
         study=study,
         table=table,
-        stages=_csv(stages_path, ("stage", "runs", "seconds")),
+        stages=read_csv(stages_path, ("stage", "runs", "seconds")),
         about=json.loads(about_path.read_text(encoding="utf-8")) if about_path.is_file() else {},
-        published=_csv(root / "blog" / "published.csv", PUBLISHED),
+        published=read_csv(root / "blog" / "published.csv", PUBLISHED),
         folder=root / "figures" / study,
         figures=f"../figures/{study}",
+        page=page,
     )
 
 
-def _csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table that has these columns; FileNotFoundError or ValueError names the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such table")
     rows = pd.read_csv(path)
@@ -101,12 +106,15 @@ def _csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
+def at(results: Results, views: int) -> Results:
+    """The runs with so many photographs; ValueError where there are none."""
+    table = results.table[results.table["views"] == views]
+    if table.empty:
+        raise ValueError(f"{results.study}: runs with {views} photographs were expected, there are none")
+    return replace(results, table=table)
+
+
 # ---- numbers in words
-
-
-def count(number: int) -> str:
-    """Small numbers as a word."""
-    return WORDS[number] if 0 <= number < len(WORDS) else str(number)
 
 
 def mm(value: float, spread: float | None = None) -> str:
@@ -123,24 +131,58 @@ def label(method: str) -> str:
     return LABELS.get(method, method)
 
 
+def plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def code(text: str) -> str:
+    """Text that can stand between backticks."""
+    return " ".join(text.replace("`", "'").split())
+
+
+def capital(text: str) -> str:
+    """The text with a capital at its start."""
+    return text[:1].upper() + text[1:]
+
+
 # ---- comparisons, and what may be said of them
 
 
-def by_subject(results: Results, method: str, column: str) -> pd.Series:
-    """One number a head: the mean over seeds and priors of the runs that succeeded."""
-    rows = results.ok[results.ok["method"] == method]
-    return rows.groupby("subject", sort=False)[column].mean()
+def start(results: Results, method: str) -> tuple[str, str]:
+    """The prior that a method starts from in its first row, and what is carried of it: those that stand for the method."""
+    rows = results.table[results.table["method"] == method]
+    if rows.empty:
+        raise ValueError(f"{results.study}: runs of {method} were expected, there are none")
+    return str(rows["prior"].iloc[0]), str(rows["carry"].iloc[0])
 
 
-def compare(results: Results, region: str, protocol: str, first: str = "baseh3d", second: str = "idr") -> Comparison:
+def rows_of(results: Results, method: str, prior: str | None = None, carry: str | None = None) -> pd.DataFrame:
+    """The runs of a method from one prior of which one thing is carried; without these, from those that stand for it."""
+    first = start(results, method)
+    prior, carry = first[0] if prior is None else prior, first[1] if carry is None else carry
+    rows = results.table[results.table["method"] == method]
+    return rows[(rows["prior"] == prior) & (rows["carry"] == carry)]
+
+
+def by_subject(results: Results, method: str, column: str, prior: str | None = None, carry: str | None = None) -> pd.Series:
+    """One number a head: the mean over seeds of the runs that succeeded, all with one number of photographs."""
+    if len(results.views) > 1:
+        raise ValueError(
+            f"{results.study}: one number of photographs was expected, not {listed([str(v) for v in results.views])}"
+        )
+    if method not in results.methods:
+        return pd.Series(dtype=float)
+    rows = rows_of(results, method, prior, carry)
+    return rows[rows["status"] == "ok"].groupby("subject", sort=False)[column].mean()
+
+
+def compare(results: Results, region: str, protocol: str, first: str = "baseh3d", second: str = "idr") -> stats.Paired:
     """`first` against `second` on the heads that both reconstructed; ValueError where there is none."""
     column = f"{region}_{protocol}_mm"
-    both = pd.concat([by_subject(results, method, column).rename(method) for method in (first, second)], axis=1).dropna()
-    if both.empty:
-        raise ValueError(f"{results.study}: no head was reconstructed by both {first} and {second}; there is nothing to compare")
-    lower = both[first] < both[second]
-    first_mm, second_mm = (float(both[method].mean()) for method in (first, second))
-    return Comparison(first, second, first_mm, second_mm, tuple(both.index[lower]), tuple(both.index[~lower]))
+    try:
+        return stats.paired(by_subject(results, first, column), by_subject(results, second, column))
+    except ValueError:
+        raise ValueError(f"{results.study}: no head was reconstructed by both {first} and {second}") from None
 
 
 def comparable(results: Results, first: str = "baseh3d", second: str = "idr") -> bool:
@@ -148,69 +190,56 @@ def comparable(results: Results, first: str = "baseh3d", second: str = "idr") ->
     return bool(set(by_subject(results, first, "face_rigid_mm").index) & set(by_subject(results, second, "face_rigid_mm").index))
 
 
-def sentence(results: Results, region: str, protocol: str = "rigid") -> str:
-    """What the two methods' errors on a region are, how they relate, and for how many heads that holds."""
-    if not comparable(results):
-        return f"No head was reconstructed by both methods, so nothing can be said about the {region}."
-    c = compare(results, region, protocol)
-    heads = len(c.lower) + len(c.not_lower)
-    both = "" if heads == len(results.subjects) else f" of the {_plural('head', heads)} that both reconstructed"
-    first, second = f"{label(c.first)} is {mm(c.first_mm)} mm from the scan on average", f"{label(c.second)} {mm(c.second_mm)} mm"
-    if mm(c.first_mm) == mm(c.second_mm):
-        relation = "no difference at this precision"
-    else:
-        relation = f"{'lower' if c.ratio < 1 else 'higher'} by {abs(1 - c.ratio):.0%}"
-    if heads == 1:
-        spread = f"that is {listed(c.lower + c.not_lower)} alone"
-    elif not c.not_lower:
-        spread = f"it is lower on every one of the {count(heads)} heads"
-    elif not c.lower:
-        spread = f"it is lower on none of the {count(heads)} heads"
-    else:
-        spread = f"it is lower on {count(len(c.lower))} of the {count(heads)} heads, not on {listed(c.not_lower)}"
-    return f"On the {region}{both}, {first}, {second} ({protocol} protocol): {relation}; {spread}."
-
-
-def conclusion(results: Results) -> str:
-    """What the study says about the claim that the prior helps, region by region and protocol by protocol."""
-    if not comparable(results):
-        return "No head was reconstructed by both methods: this run of the study says nothing about the claim."
-    found = {(region, protocol): compare(results, region, protocol) for region in REGIONS for protocol in PROTOCOLS}
-    helps = [key for key, c in found.items() if c.ratio < 1]
-    always = [key for key in helps if not found[key].not_lower]
-    names = {key: f"{key[0]} ({key[1]})" for key in found}
-    if len(helps) == len(found):
-        verdict = (
-            "The claim holds here: started from one other head instead of a sphere, the reconstruction is closer to the scan on "
-            "average, on the face and on the whole head, in both protocols."
-        )
-    elif not helps:
-        verdict = (
-            "The claim does not hold here: started from one other head instead of a sphere, the reconstruction is no closer to "
-            "the scan on average, neither on the face nor on the whole head, in either protocol."
-        )
-    else:
-        against = [names[key] for key in found if key not in helps]
-        verdict = (
-            "The claim, that it helps to start from one other head instead of a sphere, holds here in part: the mean error is "
-            f"lower for {listed([names[key] for key in helps])}, but not for {listed(against)}."
-        )
-    heads = len(found["face", "rigid"].lower) + len(found["face", "rigid"].not_lower)
-    if len(always) == len(found):
-        verdict += f" That is so for every one of the {count(heads)} heads, not only for their mean." if heads > 1 else ""
-    elif helps:
-        exceptions = [f"{names[key]}: {listed(found[key].not_lower)}" for key in helps if found[key].not_lower]
-        verdict += f" The mean hides exceptions ({'; '.join(exceptions)})." if exceptions else ""
-    priors = results.table.loc[results.table["method"] == "baseh3d", "prior"].nunique()
-    seeds = results.table["seed"].nunique()
+def sentence(results: Results, region: str, protocol: str = "rigid", first: str = "baseh3d", second: str = "idr") -> str:
+    """What the two methods' errors on a region are, and what may be said of their difference."""
+    if not comparable(results, first, second):
+        return f"No head was reconstructed by both {label(first)} and {label(second)}, so nothing can be said about the {region}."
+    c = compare(results, region, protocol, first, second)
+    both = "" if c.n == len(results.subjects) else f" of the {c.n} {plural('head', c.n)} that both reconstructed"
+    views = results.views[0]
     return (
-        f"{verdict} It rests on {count(heads)} {_plural('head', heads)}, {count(priors)} {_plural('prior', priors)} and "
-        f"{count(seeds)} random {_plural('seed', seeds)}: how much depends on whose head the prior is, it does not say."
+        f"On the {region}{both}, {label(first)} is {mm(c.first)} mm from the scan on average, {label(second)} {mm(c.second)} mm "
+        f"({protocol} protocol, {count(views)} {plural('photograph', views)}): {stats.sentence(c, label(first), label(second))}."
     )
 
 
-def _plural(word: str, number: int) -> str:
-    return word if number == 1 else f"{word}s"
+def conclusion(results: Results, first: str = "baseh3d", second: str = "idr") -> str:
+    """What the study says about the claim that it helps to start from a method's prior, region by region, in both protocols."""
+    if not comparable(results, first, second):
+        return f"No head was reconstructed by both {label(first)} and {label(second)}: this run says nothing about the claim."
+    found = {
+        f"{region} ({protocol})": compare(results, region, protocol, first, second)
+        for region in REGIONS
+        for protocol in PROTOCOLS
+    }
+    claim = f"that it helps to start from {STARTS[first]} instead of {STARTS[second]},"
+    heads = next(iter(found.values())).n
+    better = [name for name, c in found.items() if c.told == "lower"]
+    worse = [name for name, c in found.items() if c.told == "higher"]
+    open_ = [name for name, c in found.items() if not c.told]
+    if heads < stats.LEAST:
+        lower = [name for name, c in found.items() if c.mean < 0]
+        means = f"lower for {listed(lower)}" if lower else "lower nowhere"
+        rest = [name for name in found if name not in lower]
+        means += f", and not lower for {listed(rest)}" if lower and rest else ""
+        verdict = (
+            f"The claim, {claim} cannot be decided here: {count(heads)} {plural('head', heads)} are too few to say which is "
+            f"better. The mean error of {label(first)} is {means}."
+        ).replace("one head are", "one head is")
+    elif len(better) == len(found):
+        verdict = f"The claim, {claim} holds here: {label(first)} is better on the face and on the whole head, in both protocols."
+    elif not better:
+        verdict = f"The claim, {claim} is not confirmed here: {label(first)} is better nowhere"
+        verdict += f", and worse for {listed(worse)}." if worse else "."
+    else:
+        verdict = f"The claim, {claim} holds here in part: {label(first)} is better for {listed(better)}"
+        verdict += f", not told apart from {label(second)} for {listed(open_)}" if open_ else ""
+        verdict += f", and worse for {listed(worse)}." if worse else "."
+    seeds = rows_of(results, first)["seed"].nunique()
+    return (
+        f"{verdict} It rests on {count(heads)} {plural('head', heads)}, one prior, and {count(seeds)} random "
+        f"{plural('seed', seeds)} each."
+    )
 
 
 def failures(results: Results) -> str:
@@ -219,7 +248,8 @@ def failures(results: Results) -> str:
     if failed.empty:
         return f"All {count(len(results.table))} reconstructions succeeded."
     lines = [
-        f"- **{row['subject']}**, {label(row['method'])} ({row['status']}): `{_code(row['reason']) or 'no reason given'}`"
+        f"- **{row['subject']}**, {label(row['method'])} from {row['prior']}, {row['views']} photographs, seed {row['seed']} "
+        f"({row['status']}): `{code(row['reason']) or 'no reason given'}`"
         for row in failed.to_dict("records")
     ]
     verb = "is" if len(failed) == 1 else "are"
@@ -227,41 +257,11 @@ def failures(results: Results) -> str:
     return "\n".join([start, "", *lines])
 
 
-def _code(text: str) -> str:
-    """Text that can stand between backticks."""
-    return " ".join(text.replace("`", "'").split())
-
-
-def published(results: Results, method: str, protocol: str) -> pd.Series:
-    """One row of the published numbers; ValueError where it is not there exactly once."""
-    rows = results.published[(results.published["method"] == method) & (results.published["protocol"] == protocol)]
-    if len(rows) != 1:
-        raise ValueError(f"published.csv: one row of {method} in protocol {protocol} was expected, there are {len(rows)}")
-    return rows.iloc[0]
-
-
-def published_like_with_like(results: Results) -> str:
-    """What the published numbers say when only those of the same program are compared."""
-    paper, tool = (published(results, "h3dnet", protocol) for protocol in ("paper", "toolbox"))
-    ours, idr = (published(results, method, "toolbox") for method in ("baseh3d", "idr"))
-    said = []
-    for region in REGIONS:
-        difference = ours[region] - tool[region]
-        share = abs(difference) / ours[f"{region}_std"]
-        lead = "H3D-Net" if difference > 0 else "BaseH3D-Net"
-        values = f"{mm(tool[region])} against {mm(ours[region])}"
-        said.append(
-            f"on the {region} {lead} is lower by {mm(abs(difference))} mm ({values}), {share:.0%} of the spread between heads"
-        )
-    mixed = [region for region in REGIONS if (paper[region] > ours[region]) and not (tool[region] > ours[region])]
-    moral = f"That BaseH3D-Net appeared ahead on the {listed(mixed)} came from the mixture. " if mixed else ""
-    gain = " and ".join(f"from {mm(idr[region])} to {mm(ours[region])} mm on the {region}" for region in REGIONS)
-    kept = (
-        "is there with one program too"
-        if all(ours[region] < idr[region] for region in REGIONS)
-        else "is not there with one program"
-    )
-    return f"With one program for all, {'; '.join(said)}. {moral}The gain over IDR {kept}: {gain}."
+def succeeded(results: Results, method: str) -> str:
+    """On how many heads every run of a method succeeded."""
+    rows = rows_of(results, method)
+    whole = rows.groupby("subject")["status"].agg(lambda status: bool((status == "ok").all()))
+    return f"{label(method)} reconstructed {stats.share(int(whole.sum()), len(whole))} heads without a failure."
 
 
 def against_published(results: Results) -> str:
@@ -271,25 +271,93 @@ def against_published(results: Results) -> str:
     parts = []
     for region in REGIONS:
         here = compare(results, region, "toolbox").ratio
-        there = float(published(results, "baseh3d", "toolbox")[region] / published(results, "idr", "toolbox")[region])
-        parts.append(f"{here:.2f} of IDR's error on the {region} (published, on H3DS: {there:.2f})")
+        ours, idr = published(results, "baseh3d", "polak2022"), published(results, "idr", "h3ds")
+        parts.append(f"{here:.2f} of IDR's error on the {region} (published, on H3DS: {ours[region] / idr[region]:.2f})")
     return f"In the toolbox's protocol, BaseH3D-Net leaves {listed(parts)}."
 
 
+def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Series:
+    """One row of the published numbers by method and bibliography key; ValueError where it is not there exactly once."""
+    rows = results.published
+    rows = rows[(rows["method"] == method) & (rows["bib"] == bib) & (rows["views"] == views)]
+    if len(rows) != 1:
+        raise ValueError(f"published.csv: one row of {method} from {bib}, {views} views, was expected, there are {len(rows)}")
+    return rows.iloc[0]
+
+
+# ---- views
+
+
+def steps(results: Results, method: str = "idr", protocol: str = "rigid") -> str:
+    """Whether a method gains from each further step in the number of photographs, region by region."""
+    said = []
+    for region in REGIONS:
+        column = f"{region}_{protocol}_mm"
+        numbers = [by_subject(at(results, views), method, column) for views in results.views]
+        means = listed([mm(float(values.mean())) for values in numbers])
+        failing: list[str] = []
+        open_: list[str] = []
+        for (fewer, before), (more, after) in pairwise(zip(results.views, numbers, strict=True)):
+            pair = stats.paired(after, before)
+            step = f"from {fewer} to {more}"
+            if pair.told != "lower":
+                (failing if pair.mean >= 0 else open_).append(step)
+        views = listed([str(views) for views in results.views])
+        verdict = "Every step makes it better"
+        if failing or open_:
+            verdict = "Not every step makes it better for sure"
+            verdict += f"; the mean does not fall {listed(failing)}" if failing else ""
+            verdict += f"; not told apart {listed(open_)}" if open_ else ""
+        said.append(
+            f"On the {region}, the mean error of {label(method)} with {views} photographs is {means} mm ({protocol} protocol). "
+            f"{verdict}."
+        )
+    return " ".join(said)
+
+
+def helps_until(results: Results, first: str, second: str = "idr", protocol: str = "rigid") -> str:
+    """With how many photographs a method is better than another, not told apart from it, or worse, region by region."""
+    said = []
+    for region in REGIONS:
+        groups: dict[str, list[str]] = {"better than": [], "not told apart from": [], "worse than": []}
+        for views in results.views:
+            few = at(results, views)
+            if not comparable(few, first, second):
+                continue
+            told = compare(few, region, protocol, first, second).told
+            groups[{"lower": "better than", "higher": "worse than", "": "not told apart from"}[told]].append(str(views))
+        if not any(groups.values()):
+            raise ValueError(f"{results.study}: no head was reconstructed by both {first} and {second}")
+        parts = [f"{relation} {label(second)} with {listed(views)} photographs" for relation, views in groups.items() if views]
+        said.append(f"On the {region}, {label(first)} is {listed(parts)}.")
+    return " ".join(said)
+
+
+# ---- how it was made
+
+
 def setup(results: Results) -> str:
-    """How large the photographs are and how the prior was made, as far as results/STUDY.json says it."""
+    """How large the photographs are and how the priors were made, as far as results/STUDY.json says it."""
     data, said = results.about.get("data", {}), []
     if {"size", "photographs"} <= set(data) and data.get("kind") == "synthetic":
-        views = count(results.table["views"].iloc[0])
-        said.append(
-            f"There are {data['photographs']} photographs of each head, {data['size']} pixels wide and high; {views} are used."
-        )
-    for prior in results.about.get("prior", {}).values():
-        where = f"{prior['subject']}, fitted to {prior['views']} photographs for {prior['epochs']} epochs"
-        said.append(
-            f"The other head, from which BaseH3D-Net starts here, is {where}. It is not among the heads that are reconstructed."
-        )
-    return " ".join(said) or "How many photographs there are, and how the prior was made, these results do not say."
+        views = f"; {count(results.views[0])} are used" if len(results.views) == 1 else ""
+        said.append(f"There are {data['photographs']} photographs of each head, {data['size']} pixels wide and high{views}.")
+    known = results.about.get("prior", {})
+    for method in results.methods:
+        prior = known.get(start(results, method)[0])
+        if prior is None or prior["kind"] == "sphere":
+            continue
+        if prior["kind"] == "scan":
+            what = f"{prior['subject']}, fitted to {prior['views']} photographs for {prior['epochs']} epochs"
+        elif prior["kind"] == "average":
+            what = f"the average of {listed(prior['of'])}"
+        else:
+            what = f"a space of heads learned from {prior['heads']} other heads"
+            what += f" and {prior['photographs']} photographs of each" if prior.get("colour") else ""
+        said.append(f"{label(method)} starts from {what}.")
+    if known:
+        said.append("No head from which a prior is made is among those that are reconstructed.")
+    return " ".join(said) or "How many photographs there are, and how the priors were made, these results do not say."
 
 
 def engine(results: Results) -> str:
@@ -313,8 +381,34 @@ def engine(results: Results) -> str:
     )
     if fit["tracer"] == "cached":
         said.append("rays traced on a grid of remembered distances and then corrected on the network (published: on the network)")
+    return f"What runs here differs from the published program in its settings: {'; '.join(said)}. All methods run with the same."
+
+
+def space(results: Results, method: str = "h3dnet") -> str:
+    """Of what size the space of heads is from which a method starts, and how it was learned; ValueError where nothing says so."""
+    name = start(results, method)[0]
+    prior, config = (results.about.get(key, {}).get(name) for key in ("prior", "learned"))
+    if prior is None or config is None:
+        raise ValueError(f"{results.study}.json: a description of the prior {name}, and how it was learned, was expected")
+    shape, loss = config["shape"], {"igr": "IGR's", "deepsdf": "DeepSDF's"}[config["loss"]]
     return (
-        f"What runs here differs from the published program in its settings: {'; '.join(said)}. Both methods run with the same."
+        f"Here the space is learned from {prior['heads']} built-in heads, drawn at random from a seed of their own. A code has "
+        f"{shape['code']} numbers, the network {shape['depth']} layers of {shape['width']} units; the loss is {loss}, and there "
+        f"are {config['steps']} steps of {config['points']} points on each of {config['heads']} heads."
+    )
+
+
+def phases(results: Results) -> str:
+    """How the two phases of a fit from a space of heads are set; ValueError where results/STUDY.json does not say it."""
+    fit = results.about.get("fit", {})
+    if "code_epochs" not in fit:
+        raise ValueError(f"{results.study}.json: fit: code_epochs was expected")
+    where = {"mean": "the mean of the training heads' codes", "zero": "zero"}[fit["start_code"]]
+    return (
+        "The paper's text leaves open when to switch, how strongly to keep the code short, and with which code to start. Here "
+        f"the first phase takes {fit['code_epochs']:g} of {fit['epochs']} epochs, $\\mu$ is {fit['code_weight']:g}, and the code "
+        f"starts at {where}, with steps of {fit['code_step_size']:g}. These are settings of the study; the project's log says "
+        "what others do."
     )
 
 
@@ -327,111 +421,19 @@ def floor(results: Results) -> str:
     )
 
 
-def choice(results: Results) -> str:
-    """Which heads are shown first, and why these."""
-    shown = extremes(results)
-    if not shown:
-        return "BaseH3D-Net reconstructed no head; what there is stands in the appendix."
-    if len(shown) == 1:
-        return f"Only {shown[0]} was reconstructed by BaseH3D-Net."
-    rest = " The others are in the appendix." if others(results) else ""
-    low, high = shown
-    return (
-        f"The head on which BaseH3D-Net's face error (rigid) is lowest, {low}, and the one on which it is highest, {high}.{rest}"
-    )
-
-
-# ---- tables
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]], name: str, caption: str) -> str:
-    """A captioned MyST table; columns of numbers are set to the right."""
-    sides = ["--:" if title.startswith(("face", "head", "runs", "seconds")) else ":--" for title in header]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, sides, *rows))
-    return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"
-
-
-def means(results: Results, method: str, protocol: str) -> tuple[list[str], int]:
-    """Mean ± spread over heads, for face and head, and the number of heads; no spread from a single head."""
-    columns = [by_subject(results, method, f"{region}_{protocol}_mm") for region in REGIONS]
-    shown = [mm(float(column.mean()), float(column.std(ddof=0)) if len(column) > 1 else None) for column in columns]
-    return [cell if len(columns[0]) else "–" for cell in shown], len(columns[0])
-
-
-def table2(results: Results) -> str:
-    """The original post's Table 2: measured here in both protocols, and below it what was published, with protocol and source."""
-    rows = []
-    for protocol in PROTOCOLS:
-        for method in results.methods:
-            cells, heads = means(results, method, protocol)
-            rows.append([label(method), protocol, *cells, f"measured here, {heads} built-in {_plural('head', heads)}"])
-    for row in results.published.to_dict("records"):
-        cells = [mm(row[region], row[f"{region}_std"]) for region in REGIONS]
-        rows.append([f"*{label(row['method'])}*", row["protocol"], *cells, f"{row['source']} {{cite:p}}`{row['bib']}`"])
-    views = results.table["views"].iloc[0]
-    caption = (
-        f"Mean error over heads from {count(views)} photographs, ± its standard deviation between heads; lower is better. Upper "
-        "rows: measured here, on the built-in heads. Rows in italics: published, on H3DS. Only rows of one protocol and one data "
-        "set compare."
-    )
-    return _grid(["Method", "Protocol", "face, mm", "head, mm", "Where from"], rows, f"table-2-{results.study}", caption)
-
-
-def per_subject(results: Results) -> str:
-    """Every run's four numbers and its seconds; a run without score says so."""
-    rows = []
-    columns = [(region, protocol) for protocol in PROTOCOLS for region in REGIONS]
-    for row in results.table.to_dict("records"):
-        cells = [mm(row[f"{region}_{protocol}_mm"]) if row["status"] == "ok" else "–" for region, protocol in columns]
-        seconds = f"{row['seconds']:.0f}" if pd.notna(row["seconds"]) else "–"
-        rows.append([row["subject"], label(row["method"]), *cells, seconds, row["status"]])
-    header = ["Head", "Method", *(f"{region} {protocol}" for region, protocol in columns), "seconds", "status"]
-    return _grid(header, rows, f"per-subject-{results.study}", "Every reconstruction of the study, errors in mm.")
-
-
-def provenance(results: Results) -> str:
-    """Where the numbers come from: command, commit, machine, seeds; what each stage took; and the settings of the study."""
-    table = results.table
-    facts = {"command": f"make study STUDY=config/{results.study}.yaml"}
-    for column, name in {"commit": "commit", "device": "device", "seed": "random seeds", "preset": "preset"}.items():
-        facts[name] = ", ".join(dict.fromkeys(str(value) for value in table[column].dropna()))
-    if table["peak_mb"].notna().any():
-        facts["most memory of one run"] = f"{table['peak_mb'].max():.0f} MB"
-    stages = [[f"`{row['stage']}`", f"{row['runs']:.0f}", f"{row['seconds']:.0f}"] for row in results.stages.to_dict("records")]
-    stages.append(["together", f"{results.stages['runs'].sum():.0f}", f"{results.stages['seconds'].sum():.0f}"])
-    tables = [
-        _grid(["What", "Value"], _rows(facts), f"provenance-{results.study}", "Where the numbers come from."),
-        _grid(
-            ["Stage", "runs", "seconds"], stages, f"stages-{results.study}", "Computing time by stage, added up over its runs."
-        ),
-    ]
-    if settings := _rows(_flat(results.about)):
-        tables.append(_grid(["Setting", "Value"], settings, f"settings-{results.study}", "The settings of the study."))
-    return "\n\n".join(tables)
-
-
-def _rows(facts: dict[str, str]) -> list[list[str]]:
-    """A row for each fact that is not empty."""
-    return [[name, f"`{_code(value)}`"] for name, value in facts.items() if value.strip()]
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested tables as `outer inner` -> text."""
-    found: dict[str, str] = {}
-    for key, item in value.items():
-        text = ", ".join(map(str, item)) if isinstance(item, list) else str(item)
-        found |= _flat(item, f"{prefix}{key} ") if isinstance(item, dict) else {f"{prefix}{key}": text}
-    return found
-
-
 # ---- pictures
+
+
+def anchor(results: Results, name: str) -> str:
+    """The name of a table or figure of this study on this page."""
+    return "-".join(filter(None, [name.replace("+", "-"), results.study, results.page]))
 
 
 def figure(results: Results, file: str, name: str, caption: str) -> str:
     """A numbered figure of the study, which opens at full size; FileNotFoundError where it was not drawn."""
     if not (results.folder / file).is_file():
         raise FileNotFoundError(f"{results.folder / file}: the study did not leave this figure; run it again")
-    options = f":name: {name}-{results.study}\n:width: 100%\n:alt: {caption}"
+    options = f":name: {anchor(results, name)}\n:width: 100%\n:alt: {caption}"
     return f":::{{figure}} {results.figures}/{file}\n{options}\n\n{caption}\n:::"
 
 
@@ -439,7 +441,7 @@ def photographs(results: Results, subject: str) -> str:
     """What a method saw of one head; a sentence where no method succeeded."""
     if not (results.ok["subject"] == subject).any():
         return f"The photographs of {subject} are not shown, for no method reconstructed this head."
-    caption = f"The {count(results.table['views'].iloc[0])} photographs of {subject}, with the outlines of their masks."
+    caption = f"The {count(results.views[0])} photographs of {subject}, with the outlines of their masks."
     return figure(results, f"photographs_{subject}.png", f"photographs-{subject}", caption)
 
 
@@ -488,16 +490,36 @@ def viewer(results: Results, subject: str) -> str:
 
 
 def pictures(results: Results, subject: str) -> str:
-    """The comparison of one head and the heads to turn; nothing where no method succeeded."""
-    return f"{comparison(results, subject)}\n\n{viewer(results, subject)}".strip()
+    """The comparison of one head and, of the extremes, the heads to turn; nothing where no method succeeded."""
+    turned = viewer(results, subject) if subject in extremes(results) else ""
+    return f"{comparison(results, subject)}\n\n{turned}".strip()
+
+
+def leading(results: Results) -> str:
+    """The method by whose errors the heads to be shown first are chosen: BaseH3D-Net, else the study's first."""
+    return "baseh3d" if "baseh3d" in results.methods else results.methods[0]
 
 
 def extremes(results: Results) -> list[str]:
-    """The heads on which BaseH3D-Net has its lowest and its highest face error (rigid), lowest first; fewer if it has fewer."""
-    errors = by_subject(results, "baseh3d", "face_rigid_mm").sort_values(kind="stable")
-    return list(dict.fromkeys([errors.index[0], errors.index[-1]])) if len(errors) else []
+    """The heads on which the leading method has its lowest and its highest face error (rigid), lowest first, or the only one.
+
+    They are those that the study draws to be turned.
+    """
+    errors = by_subject(results, leading(results), "face_rigid_mm").sort_values(kind="stable")
+    return list(dict.fromkeys([str(errors.index[0]), str(errors.index[-1])])) if len(errors) else []
 
 
 def others(results: Results) -> list[str]:
     """The heads that are not among the extremes, in the order of the study."""
     return [subject for subject in results.subjects if subject not in extremes(results)]
+
+
+def choice(results: Results) -> str:
+    """Which heads are shown first, and why these."""
+    shown, method = extremes(results), label(leading(results))
+    if not shown:
+        return f"{method} reconstructed no head; what there is stands in the appendix."
+    if len(shown) == 1:
+        return f"Only {shown[0]} was reconstructed by {method}."
+    low, high = shown
+    return f"The head on which the face error of {method} (rigid) is lowest, {low}, and the one on which it is highest, {high}."

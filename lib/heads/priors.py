@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from heads import sdf
+from heads import sdf, trace
 from heads.scene import Reconstruction
 
 PARTS = ("geometry", "colour", "moments")
@@ -42,7 +42,8 @@ def carrying(prior: Prior, parts: Iterable[str]) -> Prior:
     parts = tuple(parts)
     if unknown := set(parts) - set(PARTS):
         raise ValueError(f"a prior carries {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
-    return replace(prior, tensors={name: value for name, value in prior.tensors.items() if name.split(".")[0] in parts})
+    kept = {*parts, "codes"} if "geometry" in parts else set(parts)
+    return replace(prior, tensors={name: value for name, value in prior.tensors.items() if name.split(".")[0] in kept})
 
 
 def network(prior: Prior, *, generator: torch.Generator, start_code: str = "mean") -> sdf.ImplicitNetwork:
@@ -59,6 +60,59 @@ def network(prior: Prior, *, generator: torch.Generator, start_code: str = "mean
     return net
 
 
+def inside_share(field: sdf.SDF, resolution: int = 48) -> float:
+    """The share of the cube [-1, 1]^3 in which the field is negative, on a grid; the unit ball has 0.52 of it."""
+    return float((field(trace.lattice(resolution)) < 0).float().mean())
+
+
+def check_surface(prior: Prior, resolution: int = 32) -> None:
+    """ValueError for a prior that no fit can start from: numbers that are not finite, or no surface inside the unit sphere.
+
+    Rays are traced inside that sphere only. Where the field is negative on most of it, they hit where they enter it.
+    """
+    for name, tensor in prior.tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ValueError(f"prior {prior.name}: {name} has numbers that are not finite; its training has diverged")
+    if not part(prior, "geometry"):
+        return  # the fit makes a sphere
+    field = sdf.distance(network(prior, generator=torch.Generator()))
+    points = trace.lattice(resolution)
+    values = field(points)
+    inside = values[points.norm(dim=1) < 1] < 0
+    at_entry = field(torch.nn.functional.normalize(points, dim=1)) < 0
+    if not bool(values.isfinite().all()):
+        said = "is not a number everywhere"
+    elif not bool(inside.any()):
+        said = "is nowhere negative in the unit sphere"
+    elif at_entry.float().mean() > 0.5:
+        said = f"is negative on {at_entry.float().mean():.0%} of the unit sphere"
+    else:
+        return
+    raise ValueError(
+        f"prior {prior.name}: no surface to start from: its field {said}, and in {(values < 0).float().mean():.0%} of the cube"
+        " around it; is it an average of networks that were trained from independent starts?"
+    )
+
+
 def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
     """The tensors below `prefix`, without it."""
     return {name.removeprefix(prefix + "."): value for name, value in prior.tensors.items() if name.startswith(prefix + ".")}
+
+
+def state_of(optimizer: torch.optim.Adam, named: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:
+    """Copies of the named parameters, and below `moments.` of what Adam keeps for each: `.step`, `.exp_avg`, `.exp_avg_sq`."""
+    tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
+    for name, parameter in named.items():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
+    return tensors
+
+
+def load_moments(optimizer: torch.optim.Adam, named: dict[str, torch.nn.Parameter], moments: dict[str, Tensor]) -> None:
+    """Give Adam the moments `<parameter>.exp_avg`, `.exp_avg_sq` and `.step` that are there."""
+    for name, parameter in named.items():
+        found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
+        if found:
+            optimizer.state[parameter] = {
+                key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()
+            }

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -33,7 +33,8 @@ Config = TypeVar("Config")
 
 METRICS = ("face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm")
 ASKED = ("subject", "method", "prior", "views", "seed", "preset")
-COLUMNS = (*ASKED[:5], "status", "reason", *METRICS, "seconds", "peak_mb", "device", "commit", "preset")
+LOSSES = ("trial_loss", "final_loss")  # of a fit to its photographs: after a fifth of its steps, and at its end
+COLUMNS = (*ASKED[:5], "status", "reason", *METRICS, "seconds", "peak_mb", "device", "commit", "preset", "carry", *LOSSES)
 
 
 def root() -> Path:
@@ -278,8 +279,23 @@ def table(study: Study) -> "pd.DataFrame":
         row |= {name: getattr(record, name) for name in ("status", "reason", "device", "commit")}
         row |= {name: _rounded(record.scores.get(name), 4) for name in METRICS}
         row |= {"seconds": _rounded(record.seconds, 1), "peak_mb": _rounded(record.peak_mb, 0)}
+        row |= {"carry": " ".join(fit.carry)} | {name: _rounded(record.losses.get(name), 6) for name in LOSSES}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def photograph_losses(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The loss of a fit's photographs, rgb + 100 mask: its mean over 15 to 25 % of the steps, a trial, and over the last tenth.
+
+    `history` has rows with step, rgb and mask; NaN where a fit is so short that none falls there.
+    """
+    steps = history[-1]["step"] + 1 if history else 0.0
+
+    def mean(first: float, last: float) -> float:
+        losses = [row["rgb"] + 100 * row["mask"] for row in history if first * steps <= row["step"] < last * steps]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    return {"trial_loss": mean(0.15, 0.25), "final_loss": mean(0.9, 1.0)}
 
 
 def stage_seconds(study: Study) -> dict[str, list[float]]:
@@ -308,8 +324,8 @@ def read_table(path: Path) -> "pd.DataFrame":
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such table; `make study` writes it")
-    text = ["subject", "method", "prior", "status", "reason", "device", "commit", "preset"]
-    empty = {name: [""] for name in (*METRICS, "seconds", "peak_mb")}
+    text = ["subject", "method", "prior", "status", "reason", "device", "commit", "preset", "carry"]
+    empty = {name: [""] for name in (*METRICS, "seconds", "peak_mb", *LOSSES)}
     rows = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
     if missing := [column for column in COLUMNS if column not in rows.columns]:
         raise ValueError(f"{path}: the table of a study was expected; it has no column {missing[0]}")

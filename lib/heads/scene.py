@@ -33,6 +33,27 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class TrainingHead:
+    """A head that a prior may learn from, in the unit frame: its surface, and its colours where photographs look.
+
+    `points`, `normals` (N, 3) are uniform by area on the outer surface; `seen`, `seen_normals` (M, 3) are surface points at
+    pixels of photographs, with their `colours` (M, 3) in [-1, 1] as photographed. All float32, normals of length one; M may be 0.
+    """
+
+    name: str
+    points: Tensor
+    normals: Tensor
+    seen: Tensor
+    seen_normals: Tensor
+    colours: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.points.shape == self.normals.shape == (len(self.points), 3) and len(self.points) > 0
+        assert self.seen.shape == self.seen_normals.shape == self.colours.shape == (len(self.seen), 3)
+        assert {x.dtype for x in (self.points, self.normals, self.seen, self.seen_normals, self.colours)} == {torch.float32}
+
+
+@dataclass(frozen=True)
 class Reconstruction:
     """A head: its surface in millimetres, the networks that made it, and how the fit went.
 

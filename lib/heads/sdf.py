@@ -35,13 +35,13 @@ class Shape:
             or not 0 < self.radius < 1
         ):
             raise ValueError(f"network shape must have positive sizes, depth >= 2 and a radius below 1, not {self}")
-        if self.width <= self.inputs:
-            raise ValueError(f"network width must exceed the {self.inputs} encoded coordinates and code, not {self.width}")
+        if self.width <= self.encoded:
+            raise ValueError(f"network width must exceed the {self.encoded} encoded coordinates, not {self.width}")
 
     @property
-    def inputs(self) -> int:
-        """Width of what the network is given: an encoded point and the code."""
-        return 3 + 6 * self.octaves + self.code
+    def encoded(self) -> int:
+        """Width of an encoded point."""
+        return 3 + 6 * self.octaves
 
 
 def encode(x: Tensor, octaves: int) -> Tensor:
@@ -53,21 +53,21 @@ def encode(x: Tensor, octaves: int) -> Tensor:
 class ImplicitNetwork(nn.Module):
     """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`.
 
-    `code` (shape.code,) is the shape that it holds now; others may be given with the points. A fresh network hardly looks at it.
+    `code` (shape.code,) is the shape that it holds now; others may be given with the points. A fresh network does not look
+    at it. Unlike DeepSDF's, the code adds to the width of the layer after the skip, and takes nothing away from the one before.
     """
 
     def __init__(self, shape: Shape, generator: torch.Generator) -> None:
         super().__init__()
         self.shape = shape
         self.code = nn.Parameter(torch.zeros(shape.code))
-        encoded = shape.inputs
         self.skip = shape.depth // 2
         layers = []
         for index in range(shape.depth + 1):
-            inputs = encoded if index == 0 else shape.width
+            inputs = (shape.encoded if index == 0 else shape.width) + (shape.code if index in (0, self.skip) else 0)
             outputs = 1 + shape.feature if index == shape.depth else shape.width
             if index + 1 == self.skip:
-                outputs -= encoded
+                outputs -= shape.encoded
             layer = nn.Linear(inputs, outputs)
             with torch.no_grad():
                 nn.init.zeros_(layer.bias)
@@ -79,7 +79,7 @@ class ImplicitNetwork(nn.Module):
                 if index == 0:  # a fresh network does not look at the sines and cosines, nor at the code
                     layer.weight[:, 3:] = 0.0
                 elif index == self.skip:
-                    layer.weight[:, -(encoded - 3) :] = 0.0
+                    layer.weight[:, shape.width - shape.encoded + 3 :] = 0.0
             layers.append(parametrizations.weight_norm(layer))
         self.layers = nn.ModuleList(layers)
 

@@ -17,6 +17,7 @@ import scipy.ndimage
 import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.spatial
+import torch
 import trimesh
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
@@ -24,6 +25,7 @@ from skimage.measure import marching_cubes
 
 from heads import h3ds
 from heads.camera import look_at
+from heads.scene import TrainingHead
 
 Array = np.ndarray
 
@@ -38,24 +40,30 @@ _STYLES = {
 STYLES = tuple(_STYLES)
 _OVER_EARS = ("bob",)
 SKIN, EYE, HAIR, CLOTH, CUT = range(5)
+LIGHTS = ("varied", "common")
+_RING = (0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2))  # of 32 places, the front first, +-45 degrees next
 
 
 def view_lists(n_photographs: int) -> dict[int, tuple[int, ...]]:
     """Nested picture numbers on a ring of `n_photographs`: front and +-45 degrees, the back, then ever finer."""
-    steps = [0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2)]  # of 32 around the ring
-    chosen = [round(step * n_photographs / 32) for step in steps]
+    chosen = [round(step * n_photographs / 32) for step in _RING]
     return {count: tuple(chosen[:count]) for count in (3, 4, 8, 16, 32) if count <= n_photographs}
 
 
 VIEW_LISTS = view_lists(40)
 
 
-def write_subject(root: str | Path, scene_id: str, *, seed: int, size: int = 256, n_photographs: int = 40) -> None:
-    """Make one person and write scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`."""
+def write_subject(
+    root: str | Path, scene_id: str, *, seed: int, size: int = 256, n_photographs: int = 40, light: str = "varied"
+) -> None:
+    """Make one person and write scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
+
+    The light is each person's own (`varied`), or one and the same for everybody (`common`).
+    """
     if n_photographs < 8 or size < 16:
         raise ValueError(f"a scene needs at least 8 photographs of 16 pixels, not {n_photographs} of {size}")
     person = make_person(np.random.SeedSequence([seed, zlib.crc32(scene_id.encode())]))
-    photographs = photograph(person, size=size, n_photographs=n_photographs)
+    photographs = photograph(person, size=size, n_photographs=n_photographs, light=light)
     h3ds.write_scene(
         root,
         scene_id,
@@ -69,6 +77,42 @@ def write_subject(root: str | Path, scene_id: str, *, seed: int, size: int = 256
         jpeg_quality=photographs.jpeg_quality,
     )
     h3ds.register(root, scene_id, n_views=n_photographs, view_lists=view_lists(n_photographs), tags=["synthetic", person.style])
+
+
+def training_head(
+    seed: int, index: int, *, points: int = 20_000, photographs: int = 0, size: int = 128, light: str = "varied"
+) -> TrainingHead:
+    """One of endlessly many heads to learn from, in the unit frame of a test subject and never a test subject itself.
+
+    All of the scan's surface counts, hair, shirt and the cut below it too; normals are those of its triangles.
+    The photographs are the first of a ring of 32 in the order of `view_lists`: front, +-45 degrees, ...
+    """
+    if seed < 0 or index < 0 or points < 1 or not 0 <= photographs <= len(_RING) or size < 16:
+        raise ValueError(
+            f"a training head needs a seed and an index from 0, at least 1 point, and 0 to {len(_RING)} photographs of at least "
+            f"16 pixels; not seed {seed}, index {index}, {points} points, {photographs} photographs of {size} pixels"
+        )
+    chance = np.random.SeedSequence([seed, zlib.crc32(b"training head"), index])
+    person = make_person(chance)
+    rng, cameras = np.random.default_rng(chance), np.random.default_rng(person.streams["cameras"])
+    mm_from_unit = _unit_frame(person.vertices_mm, cameras)
+    places, normals = _sample_surface(person, points, rng)
+    seen, seen_normals, colours = np.zeros((3, 0, 3))
+    if photographs > 0:
+        azimuths = 2 * np.pi * np.array(_RING[:photographs]) / len(_RING)
+        intrinsics, poses = _cameras(person.vertices_mm, size, azimuths, cameras)
+        studio = _studio(person, size, light)
+        images, _ = _develop(studio, intrinsics, poses, cameras)
+        seen, seen_normals, colours = _sample_photographs(person, studio, intrinsics, poses, images, points, rng)
+    centre, radius = mm_from_unit[:3, 3], mm_from_unit[0, 0]
+    return TrainingHead(
+        name=f"training-{seed}-{index}",
+        points=torch.from_numpy((places - centre) / radius).float(),
+        normals=torch.from_numpy(normals).float(),
+        seen=torch.from_numpy((seen - centre) / radius).float(),
+        seen_normals=torch.from_numpy(seen_normals).float(),
+        colours=torch.from_numpy(colours).float(),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- anatomy, the same for all
@@ -105,8 +149,6 @@ def _model():  # type: ignore[no-untyped-def]  # anny is imported late: it takes
 
 def _coarse_mm(phenotypes: dict[str, float], changes: dict[str, float]) -> Array:
     """Coarse vertices (4538, 3) in mm, y up, face towards +z."""
-    import torch
-
     model = _model()
     with torch.no_grad():
         weights = model.get_phenotype_blendshape_coefficients(**phenotypes, local_changes=changes)
@@ -912,19 +954,65 @@ class Photographs:
     jpeg_quality: int
 
 
-def photograph(person: Person, *, size: int, n_photographs: int) -> Photographs:
-    """Photographs of a person on a ring around the head, each filled by the head, under one light."""
-    light = np.random.default_rng(person.streams["light"])
+@dataclass(frozen=True)
+class _Studio:
+    """A person under one light, ready to be photographed: what the rays meet and what they see there.
+
+    `radiance` (M, T, 3) and `gloss` (M, T) at the faces' colour samples, `fields` (N, 8) per vertex: normal, strand, reach of
+    the two lamps; `lamps` (2, 3) directions, `colours` (2, 3); `backgrounds` (8, S, S, 3) linear; `noise` of pictures in [0, 1].
+    """
+
+    scene: EmbreeScene
+    vertices_mm: Array
+    faces: Array
+    material: Array
+    radiance: Array
+    gloss: Array
+    fields: Array
+    lamps: Array
+    colours: Array
+    noise: float
+    backgrounds: Array
+    jpeg_quality: int
+
+
+_COMMON_LIGHT = np.random.SeedSequence(0)  # draws a key light from 19 degrees left and 23 up, the fill from 52 right and 37 up
+
+
+def photograph(person: Person, *, size: int, n_photographs: int, light: str = "varied") -> Photographs:
+    """Photographs of a person on a ring around the head, each filled by the head, under one light, their own or the common."""
+    studio = _studio(person, size, light)
     rng = np.random.default_rng(person.streams["cameras"])
-    intrinsics, poses = _cameras(person.vertices_mm, size, n_photographs, rng)
+    intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
+    images, masks = _develop(studio, intrinsics, poses, rng)
+    px_from_mm = np.tile(np.eye(4), (n_photographs, 1, 1))
+    px_from_mm[:, :3] = intrinsics @ np.linalg.inv(poses)[:, :3]
+    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), studio.jpeg_quality)
+
+
+def _unit_frame(vertices_mm: Array, rng: np.random.Generator) -> Array:
+    """mm_from_unit (4, 4) with the head inside the unit sphere, but neither its middle nor its size to be read off."""
+    low, high = vertices_mm.min(axis=0), vertices_mm.max(axis=0)
+    centre = (low + high) / 2 + rng.normal(0, 4, 3)
+    radius = np.linalg.norm(vertices_mm - centre, axis=1).max() / rng.uniform(0.8, 0.9)
+    mm_from_unit = np.diag([radius, radius, radius, 1.0])
+    mm_from_unit[:3, 3] = centre
+    return mm_from_unit
+
+
+def _studio(person: Person, size: int, light: str) -> _Studio:
+    """A person under their own light (`varied`) or under the same lamps, exposure and backdrops as everybody (`common`)."""
+    if light not in LIGHTS:
+        raise ValueError(f"light must be one of {', '.join(LIGHTS)}, not {light!r}")
+    rng = np.random.default_rng(person.streams["light"] if light == "varied" else _COMMON_LIGHT)
     albedo, gloss = _paint(person)
     scene = _scene(person.vertices_mm[person.faces])
-    lamps, colours, irradiance, lit = _irradiance(person, scene, light)
+    lamps, colours, irradiance, lit = _irradiance(person, scene, rng)
     skin = person.material == SKIN
     brightness = float(np.median(albedo[skin].mean(axis=-1)))  # a photographer exposes for the face, but not all the way
-    exposure = light.uniform(0.85, 1.2) * 1.05 / float(np.median(irradiance.mean(axis=1))) * (brightness / 0.35) ** -0.35
-    shine, noise, backgrounds = light.uniform(0.05, 0.13), light.uniform(0.003, 0.010), _backgrounds(size, light)
-    studio = _Studio(
+    exposure = rng.uniform(0.85, 1.2) * 1.05 / float(np.median(irradiance.mean(axis=1))) * (brightness / 0.35) ** -0.35
+    shine = rng.uniform(0.05, 0.13)
+    return _Studio(
         scene=scene,
         vertices_mm=person.vertices_mm,
         faces=person.faces,
@@ -934,27 +1022,28 @@ def photograph(person: Person, *, size: int, n_photographs: int) -> Photographs:
         fields=np.concatenate([person.normals, person.strands, lit], axis=1).astype(np.float32),
         lamps=lamps.astype(np.float32),
         colours=colours,
+        noise=rng.uniform(0.003, 0.010),
+        backgrounds=_backgrounds(size, rng),
+        jpeg_quality=int(rng.integers(82, 96)),
     )
-    images = np.zeros((n_photographs, size, size, 3), dtype=np.uint8)
-    masks = np.zeros((n_photographs, size, size), dtype=bool)
-    for i in range(n_photographs):
-        linear, masks[i] = _render(studio, intrinsics, poses[i], backgrounds[i % len(backgrounds)])
-        picture = _srgb(1 - np.exp(-1.25 * linear)) + noise * rng.standard_normal(linear.shape, dtype=np.float32)
+
+
+def _develop(studio: _Studio, intrinsics: Array, poses: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Pictures (V, S, S, 3) uint8 and masks (V, S, S) from poses mm_from_cam (V, 4, 4), with the camera's noise."""
+    size = studio.backgrounds.shape[1]
+    images = np.zeros((len(poses), size, size, 3), dtype=np.uint8)
+    masks = np.zeros((len(poses), size, size), dtype=bool)
+    for i, pose in enumerate(poses):
+        linear, masks[i] = _render(studio, intrinsics, pose, studio.backgrounds[i % len(studio.backgrounds)])
+        picture = _srgb(1 - np.exp(-1.25 * linear)) + studio.noise * rng.standard_normal(linear.shape, dtype=np.float32)
         images[i] = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
-    px_from_mm = np.tile(np.eye(4), (n_photographs, 1, 1))
-    px_from_mm[:, :3] = intrinsics @ np.linalg.inv(poses)[:, :3]
-    low, high = person.vertices_mm.min(axis=0), person.vertices_mm.max(axis=0)
-    centre = (low + high) / 2 + rng.normal(0, 4, 3)
-    radius = np.linalg.norm(person.vertices_mm - centre, axis=1).max() / rng.uniform(0.8, 0.9)
-    mm_from_unit = np.diag([radius, radius, radius, 1.0])
-    mm_from_unit[:3, 3] = centre
-    return Photographs(images, masks, px_from_mm, mm_from_unit, int(light.integers(82, 96)))
+    return images, masks
 
 
-def _cameras(vertices: Array, size: int, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Intrinsics (3, 3) of all and poses mm_from_cam (V, 4, 4) on a noisy ring, each aimed so that the head fills it."""
-    middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    azimuth = 2 * np.pi * np.arange(count) / count + rng.normal(0, np.radians(1.5), count)
+def _cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Intrinsics (3, 3) of all and poses mm_from_cam (V, 4, 4) near `azimuths` (V,) of a ring, each filled by the head."""
+    middle, count = (vertices.min(axis=0) + vertices.max(axis=0)) / 2, len(azimuths)
+    azimuth = azimuths + rng.normal(0, np.radians(1.5), count)
     elevation = rng.normal(np.radians(5), np.radians(5), count).clip(np.radians(-4), np.radians(18))
     distance = 850 * np.exp(rng.normal(0, 0.02, count))
     roll = rng.normal(0, np.radians(2), count)
@@ -1030,23 +1119,14 @@ def _backgrounds(size: int, rng: np.random.Generator) -> Array:
     return np.array(drops, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class _Studio:
-    """A person under one light, ready to be photographed: what the rays meet and what they see there.
-
-    `radiance` (M, T, 3) and `gloss` (M, T) at the faces' colour samples, `fields` (N, 8) per vertex: normal, strand, reach of
-    the two lamps; `lamps` (2, 3) directions, `colours` (2, 3).
-    """
-
-    scene: EmbreeScene
-    vertices_mm: Array
-    faces: Array
-    material: Array
-    radiance: Array
-    gloss: Array
-    fields: Array
-    lamps: Array
-    colours: Array
+def _first_hits(studio: _Studio, intrinsics: Array, pose: Array, size: int) -> tuple[Array, Array, dict[str, Array]]:
+    """Rays (S * S, 3) through the pixel centres, numbers (n,) of those that may meet the head, and what these meet first."""
+    row, column = np.mgrid[0:size, 0:size].reshape(2, -1)
+    in_cam = np.stack([column, row, np.ones(size * size)], axis=1) @ np.linalg.inv(intrinsics).T
+    rays = (in_cam @ pose[:3, :3].T).astype(np.float32)
+    near = np.flatnonzero(_around(studio, intrinsics, pose, column, row))
+    origins = np.tile(pose[:3, 3].astype(np.float32), (len(near), 1))
+    return rays, near, studio.scene.run(origins, rays[near], query="INTERSECT", output=True)
 
 
 def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) -> tuple[Array, Array]:
@@ -1055,12 +1135,8 @@ def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) 
     Highlights are seen through the centre only, colour through four points of the pixel, one of them the centre.
     """
     size = len(background)
-    row, column = np.mgrid[0:size, 0:size].reshape(2, -1)
-    in_cam = np.stack([column, row, np.ones(size * size)], axis=1) @ np.linalg.inv(intrinsics).T
-    rays = (in_cam @ pose[:3, :3].T).astype(np.float32)
-    near = np.flatnonzero(_around(studio, intrinsics, pose, column, row))
     origin = pose[:3, 3].astype(np.float32)
-    first = studio.scene.run(np.tile(origin, (len(near), 1)), rays[near], query="INTERSECT", output=True)
+    rays, near, first = _first_hits(studio, intrinsics, pose, size)
     mask = np.zeros(size * size, dtype=bool)
     mask[near] = first["primID"] >= 0
     touched = np.flatnonzero(scipy.ndimage.binary_dilation(mask.reshape(size, size), structure=np.ones((3, 3))))
@@ -1111,3 +1187,39 @@ def _sample(u: Array, v: Array) -> Array:
     i = np.rint(u * SAMPLES).astype(np.int64)
     j = np.minimum(np.rint(v * SAMPLES).astype(np.int64), SAMPLES - i)
     return _barycentric()[1][i, j]
+
+
+# ---------------------------------------------------------------------------------------------------- heads to learn from
+
+
+def _sample_surface(person: Person, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Points in mm and unit normals (count, 3), uniform by area."""
+    area = trimesh.triangles.area(person.vertices_mm[person.faces])
+    face = rng.choice(len(area), size=count, p=area / area.sum())
+    u, v = rng.random((2, count))
+    beyond = u + v > 1  # the other half of the parallelogram, turned back onto the triangle
+    return _at(person, face, np.where(beyond, 1 - u, u), np.where(beyond, 1 - v, v))
+
+
+def _sample_photographs(
+    person: Person, studio: _Studio, intrinsics: Array, poses: Array, images: Array, most: int, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Points in mm, unit normals and colours in [-1, 1] (n, 3) where pixels look that lie in a mask: `most` of them, or all."""
+    places, normals, colours = [], [], []
+    for image, pose in zip(images, poses, strict=True):
+        _, near, hit = _first_hits(studio, intrinsics, pose, len(image))
+        on = hit["primID"] >= 0
+        place, normal = _at(person, hit["primID"][on], hit["u"][on], hit["v"][on])
+        places.append(place)
+        normals.append(normal)
+        colours.append(image.reshape(-1, 3)[near[on]] / 255 * 2 - 1)
+    chosen = rng.permutation(sum(map(len, places)))[:most]
+    return np.concatenate(places)[chosen], np.concatenate(normals)[chosen], np.concatenate(colours)[chosen]
+
+
+def _at(person: Person, face: Array, u: Array, v: Array) -> tuple[Array, Array]:
+    """Points in mm at barycentric coordinates u, v (n,) of faces (n,), and these faces' unit normals (n, 3)."""
+    corners = person.vertices_mm[person.faces[face]]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    weights = np.stack([1 - u - v, u, v], axis=1)
+    return np.einsum("nc,nck->nk", weights, corners), normals / np.linalg.norm(normals, axis=1, keepdims=True)

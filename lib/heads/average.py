@@ -1,0 +1,219 @@
+"""The averaged prior: several single-scan priors made into one, by their parameters or by what they say.
+
+The mean of parameters is that of BaseH3D-Net's `avg_model_parameters.py`. It is a head only where the networks have a common
+start, for hidden units of networks from independent starts do not correspond. The mean of functions needs no such thing:
+a fresh network learns the mean of the signed distances and of the colours (distillation).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from heads import priors, sdf, trace
+from heads.colour import ColourNetwork
+from heads.colour import Shape as ColourShape
+from heads.priors import Prior
+
+TERMS = ("step", "distance", "eikonal", "colour")  # of a row of the history
+
+
+@dataclass(frozen=True)
+class Config:
+    """How `distil` works."""
+
+    steps: int = 800
+    points: int = 1024  # of a step: half of them near the mean surface, half anywhere in the cube
+    band: float = 0.05  # how far from the mean surface the near points lie, unit frame
+    samples: int = 20_000  # of either kind, at which the priors are asked once
+    step_size: float = 2e-3
+    eikonal_weight: float = 0.1
+    colour_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "points", "band", "samples", "step_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+StateOf = Callable[[], dict[str, Tensor]]
+OnStep = Callable[[int, int, dict[str, float], StateOf], None]
+
+
+class Distilled(NamedTuple):
+    """A prior that has learned the mean of others, and how its losses fell."""
+
+    prior: Prior
+    history: list[dict[str, float]]
+
+
+class Lessons(NamedTuple):
+    """What the mean of several priors says: distances (S,) anywhere and near its surface, colours (S, 3) on that surface."""
+
+    anywhere: Tensor  # (S, 3)
+    anywhere_distance: Tensor
+    near: Tensor  # (S, 3)
+    near_distance: Tensor
+    surface: Tensor  # (S, 3)
+    views: Tensor  # (S, 3), unit vectors to the eye
+    colours: Tensor  # (S, 3) in [-1, 1]; (0, 3) where no prior has any
+
+
+def average_weights(name: str, of: Sequence[Prior]) -> Prior:
+    """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v each by itself).
+
+    Adam's moments are left out, as there. Whether the mean has a surface is for `priors.check_surface` to say.
+    """
+    _check(of)
+    networks = [key for key in of[0].tensors if key.split(".")[0] in ("geometry", "colour")]
+    for prior in of[1:]:
+        for key in networks:
+            if key not in prior.tensors or prior.tensors[key].shape != of[0].tensors[key].shape:
+                raise ValueError(f"average {name}: {key} of prior {of[0].name} has no counterpart in prior {prior.name}")
+    return Prior(name, of[0].shape, of[0].epoch, {key: torch.stack([p.tensors[key] for p in of]).mean(dim=0) for key in networks})
+
+
+def mean_field(of: Sequence[Prior]) -> sdf.SDF:
+    """The mean of the priors' signed distances, as a function of points (N, 3) -> (N,), without gradients."""
+    fields = [sdf.distance(priors.network(prior, generator=torch.Generator())) for prior in of]
+    return lambda points: torch.stack([field(points) for field in fields]).mean(dim=0)
+
+
+def agreement(one: Tensor, two: Tensor) -> dict[str, float]:
+    """How alike two fields are whose values (N,) at the same points are given: `iou` of their insides, `l1` mean difference."""
+    either, both = (one < 0) | (two < 0), (one < 0) & (two < 0)
+    return {"iou": float(both.sum() / either.sum().clamp(min=1)), "l1": float((one - two).abs().mean())}
+
+
+def distil(
+    name: str,
+    of: Sequence[Prior],
+    colour_shape: ColourShape,
+    config: Config,
+    *,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    resume: dict[str, Tensor] | None = None,
+) -> Distilled:
+    """A fresh network that has learned the mean of the priors' signed distances, and of their colours where all have some.
+
+    It starts from a sphere of its own. An eikonal term keeps it a distance, which the mean of distances is only nearly.
+    """
+    _check(of)
+    for prior in of:
+        priors.check_surface(prior)
+    generator = torch.Generator().manual_seed(seed)
+    geometry = sdf.ImplicitNetwork(of[0].shape, generator)
+    look = ColourNetwork(colour_shape, generator)
+    named = {f"geometry.{key}": p for key, p in geometry.named_parameters()}
+    lessons = ask(of, colour_shape, config, generator)
+    if len(lessons.colours):
+        named |= {f"colour.{key}": p for key, p in look.named_parameters()}
+    optimizer = torch.optim.Adam(named.values(), lr=config.step_size)
+
+    first, history = 0, []
+    if resume is not None:
+        for key, parameter in named.items():
+            parameter.data.copy_(resume[key])
+        priors.load_moments(optimizer, named, {key.removeprefix("moments."): value for key, value in resume.items()})
+        generator.set_state(resume["generator"])
+        first = int(resume["step"])
+        history = [dict(zip(TERMS, row, strict=False)) for row in resume["history"].tolist()]
+
+    def state(step: int) -> dict[str, Tensor]:
+        rows = torch.tensor([list(row.values()) for row in history], dtype=torch.float64)
+        tensors = priors.state_of(optimizer, named)
+        return tensors | {"generator": generator.get_state(), "step": torch.tensor(step), "history": rows}
+
+    for step in range(first, config.steps):
+        index = torch.randint(config.samples, (3, config.points // 2), generator=generator)
+        with parametrize.cached():
+            terms = losses(geometry, look, lessons, index)
+        loss = terms["distance"] + config.eikonal_weight * terms["eikonal"]
+        if "colour" in terms:
+            loss = loss + config.colour_weight * terms["colour"]
+        for group in optimizer.param_groups:
+            group["lr"] = config.step_size * (0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 10 == 0 or step == config.steps - 1:
+            history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
+        if on_step is not None:
+            on_step(step + 1, config.steps, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
+    return Distilled(Prior(name, of[0].shape, of[0].epoch, {key: p.detach().clone() for key, p in named.items()}), history)
+
+
+def ask(of: Sequence[Prior], colour_shape: ColourShape, config: Config, generator: torch.Generator) -> Lessons:
+    """Ask the priors once: at `config.samples` points anywhere in the cube, as many near their mean surface, as many on it."""
+    field, networks = mean_field(of), [priors.network(prior, generator=torch.Generator()) for prior in of]
+    anywhere = torch.rand((config.samples, 3), generator=generator) * 2 - 1
+    grid = trace.CachedField(field, 64)
+    points = trace.lattice(64)
+    cells = points[(grid.values.abs() < grid.cell) & (points.norm(dim=1) < 1)]
+    if len(cells) == 0:
+        raise ValueError(f"the mean of the priors {', '.join(prior.name for prior in of)} has no surface in the unit sphere")
+    cells = cells[torch.randint(len(cells), (config.samples,), generator=generator)]
+    surface, normals = _onto_surface(networks, cells + grid.cell * (torch.rand(cells.shape, generator=generator) - 0.5))
+    near = surface + config.band * torch.randn(surface.shape, generator=generator)
+    views = functional.normalize(torch.randn(surface.shape, generator=generator), dim=1)
+    views = views * torch.where((views * normals).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+    colours = surface[:0]
+    if all(priors.part(prior, "colour") for prior in of):
+        colours = torch.stack([_colours(prior, colour_shape, surface, views) for prior in of]).mean(dim=0)
+    return Lessons(anywhere, field(anywhere), near, field(near), surface, views, colours)
+
+
+def losses(geometry: sdf.ImplicitNetwork, look: ColourNetwork, lessons: Lessons, index: Tensor) -> dict[str, Tensor]:
+    """The terms, unweighted, at the lessons' points `index` (3, P): anywhere, near the surface, on it."""
+    anywhere, near, on = index
+    points = torch.cat([lessons.anywhere[anywhere], lessons.near[near], lessons.surface[on]])
+    wanted = torch.cat([lessons.anywhere_distance[anywhere], lessons.near_distance[near], torch.zeros(len(on))])
+    value, gradient, feature = sdf.value_and_gradient(geometry, points)
+    terms = {"distance": (value - wanted).abs().mean(), "eikonal": ((gradient.norm(dim=1) - 1) ** 2).mean()}
+    if len(lessons.colours):
+        surface, normals, feature = lessons.surface[on], gradient[-len(on) :], feature[-len(on) :]
+        terms["colour"] = (look(surface, lessons.views[on], normals, feature) - lessons.colours[on]).abs().sum(dim=1).mean()
+    return terms
+
+
+def _check(of: Sequence[Prior]) -> None:
+    if not of:
+        raise ValueError("an average needs at least one prior")
+    for prior in of:
+        if prior.shape != of[0].shape:
+            raise ValueError(f"priors {of[0].name} and {prior.name} have networks of different shapes; they have no average")
+        if prior.epoch != of[0].epoch:
+            raise ValueError(
+                f"prior {of[0].name} has {of[0].epoch} epochs but prior {prior.name} {prior.epoch}; average like with like"
+            )
+
+
+def _onto_surface(networks: Sequence[sdf.ImplicitNetwork], points: Tensor, *, steps: int = 3) -> tuple[Tensor, Tensor]:
+    """Points (N, 3) near the zero level of the networks' mean, moved onto it (Newton), and the gradients (N, 3) there."""
+    moved = []
+    for part in points.split(8192):
+        for step in range(steps + 1):
+            pairs = [sdf.value_and_gradient(network, part)[:2] for network in networks]
+            value, gradient = (torch.stack(of).mean(dim=0).detach() for of in zip(*pairs, strict=True))
+            if step < steps:
+                part = part.detach() - value[:, None] * gradient / gradient.square().sum(dim=1, keepdim=True).clamp(min=0.1)
+        moved.append((part, gradient))
+    return torch.cat([part for part, _ in moved]), torch.cat([gradient for _, gradient in moved])
+
+
+def _colours(prior: Prior, shape: ColourShape, points: Tensor, views: Tensor) -> Tensor:
+    """The colours (N, 3) in [-1, 1] of one prior at the points of its own surface nearest to `points` (N, 3)."""
+    network, look = priors.network(prior, generator=torch.Generator()), ColourNetwork(shape, torch.Generator())
+    look.load_state_dict(priors.part(prior, "colour"))
+    surface, _ = _onto_surface([network], points)
+    shown = []
+    for at, view in zip(surface.split(8192), views.split(8192), strict=True):
+        _, gradient, feature = sdf.value_and_gradient(network, at)
+        shown.append(look(at, view, gradient, feature).detach())
+    return torch.cat(shown)

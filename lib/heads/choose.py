@@ -1,0 +1,141 @@
+"""Which of several priors to start from, by the photographs alone: a short fit from each, and the one that explains them best.
+
+The scan has no part in it. What is compared is the loss of the photographs, `rgb + mask_weight * mask` (the eikonal term says
+nothing about them), over all pixels and at one sharpness `config.alpha`, because priors of other epochs are trained at others.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parametrize
+
+from heads import camera, idr, priors, sdf, trace
+from heads.colour import ColourNetwork
+from heads.scene import Reconstruction, Scene
+
+EVERY = 2  # pixels, along rows and columns: every fourth pixel of a photograph is asked
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A short fit from one prior: what the photographs `judged` (the data set's numbers) say of it, and its head.
+
+    `rgb` and `mask` are the unweighted terms, `loss` their weighted sum; `fitted` are the photographs that the fit has seen.
+    """
+
+    prior: str
+    loss: float
+    rgb: float
+    mask: float
+    epochs: int
+    fitted: tuple[int, ...]
+    judged: tuple[int, ...]
+    head: Reconstruction
+
+
+def trial(
+    scene: Scene,
+    starts: Sequence[priors.Prior],
+    config: idr.Config,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    held_out: bool = False,
+    progress: Callable[[str], idr.OnStep] | None = None,
+) -> list[Trial]:
+    """A short fit from each prior, `share` of the epochs of `config`, judged by its photographs or by the last one, `held_out`.
+
+    A photograph held out is not seen by the fit. A trial is a whole fit of fewer epochs, with step sizes that fall over these.
+    `progress` makes the `on_step` of a fit from its prior's name. ValueError for priors of one name, or a share not in (0, 1].
+    """
+    names = [start.name for start in starts]
+    if not names:
+        raise ValueError("there is no prior to try; at least one is needed")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two of the priors to try are named {twice[0]!r}; what is chosen is told by its name")
+    if not 0 < share <= 1:
+        raise ValueError(f"share must lie above 0 and be at most 1, not {share}")
+    if held_out and len(scene.views) < 2:
+        raise ValueError(f"scene {scene.name}: holding out a photograph needs at least two, there is {len(scene.views)}")
+    last = len(scene.views) - 1
+    fitted = only(scene, range(last)) if held_out else scene
+    judged = only(scene, [last]) if held_out else scene
+    short = replace(config, epochs=max(1, round(share * config.epochs)), code_epochs=share * config.code_epochs)
+    trials = []
+    for start in starts:
+        on_step = progress(start.name) if progress is not None else None
+        head = idr.fit(fitted, start, short, seed=seed, on_step=on_step)
+        terms = photograph_loss(head.tensors, judged, replace(config, shape=start.shape))
+        trials.append(Trial(start.name, **terms, epochs=short.epochs, fitted=fitted.views, judged=judged.views, head=head))
+    return trials
+
+
+def choose(trials: Sequence[Trial]) -> str:
+    """The prior whose trial has the smallest loss, the first of several alike; ValueError where the trials cannot be compared."""
+    if not trials:
+        raise ValueError("there is no trial to choose from")
+    if len({(one.epochs, one.fitted, one.judged) for one in trials}) > 1:
+        raise ValueError("the trials to choose from differ in their epochs or photographs; their losses do not compare")
+    for one in trials:
+        if not isfinite(one.loss):
+            raise ValueError(f"prior {one.prior}: the loss of its trial is {one.loss}; there is nothing to choose by")
+    return min(trials, key=lambda one: one.loss).prior
+
+
+def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config) -> dict[str, float]:
+    """How badly networks explain the photographs of `scene`: `rgb`, `mask`, and `loss`, their sum weighted as in a fit.
+
+    `tensors` are those of a reconstruction (`geometry.*`, `colour.*`), `config.shape` that of its geometry. Means over every
+    fourth pixel of every photograph, whatever its mask says: no pixel is drawn by chance, so that equal heads have equal losses.
+    """
+    device, generator = torch.device(config.device), torch.Generator().manual_seed(0)
+    saved = priors.Prior("reconstruction", config.shape, 0, tensors)
+    for name in ("geometry", "colour"):
+        if not priors.part(saved, name):
+            raise ValueError(f"the tensors hold no {name} network; to draw the photographs again takes geometry and colour")
+    geometry = priors.network(saved, generator=generator).to(device)
+    colour = ColourNetwork(config.colour_shape, generator).to(device)
+    colour.load_state_dict(priors.part(saved, "colour"))
+    for network in (geometry, colour):
+        network.requires_grad_(False)
+    field = sdf.distance(geometry)
+    grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
+
+    _, height, width = scene.masks.shape
+    row, column = torch.meshgrid(torch.arange(0, height, EVERY), torch.arange(0, width, EVERY), indexing="ij")
+    pixels = torch.stack([column, row], dim=-1).reshape(-1, 2).float()
+    origins, directions = camera.rays(scene.px_from_cam, scene.unit_from_cam, pixels.expand(len(scene.views), -1, 2))
+    colours = (scene.images[:, ::EVERY, ::EVERY] * 2 - 1).reshape(-1, 3)
+    mask = scene.masks[:, ::EVERY, ::EVERY].flatten()
+    origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
+    sums = {"rgb": 0.0, "mask": 0.0}
+    with parametrize.cached():
+        for first in range(0, len(mask), config.rays):
+            part = slice(first, first + config.rays)
+            batch = (colours[part].to(device), mask[part].to(device), origins[part].to(device), directions[part].to(device))
+            with torch.no_grad():
+                if grid is not None:
+                    traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
+                else:
+                    traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
+            nowhere = torch.zeros((1, 3), device=device)  # the eikonal term is not asked for
+            terms = idr.losses(geometry, colour, traced, batch, nowhere, config.alpha)
+            sums = {name: total + terms[name].item() * len(batch[1]) for name, total in sums.items()}
+    means = {name: total / len(mask) for name, total in sums.items()}
+    return {"loss": means["rgb"] + config.mask_weight * means["mask"]} | means
+
+
+def only(scene: Scene, chosen: Sequence[int]) -> Scene:
+    """The scene with only its photographs at the positions `chosen` (of its own, from 0)."""
+    index = list(chosen)
+    return replace(
+        scene,
+        views=tuple(scene.views[one] for one in index),
+        images=scene.images[index],
+        masks=scene.masks[index],
+        px_from_cam=scene.px_from_cam[index],
+        unit_from_cam=scene.unit_from_cam[index],
+    )

@@ -1,0 +1,155 @@
+# %% [markdown]
+# # 6 · Prior: many heads in one network
+#
+# H3D-Net's prior is learned from many scans. One network holds them all: it is given a point and a *code*, a short list
+# of numbers that says which head is meant. Network and codes are found together, from points on the scans alone. A new
+# head is then a new code, and three photographs have to find far fewer numbers than the weights of a network.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+
+if importlib.util.find_spec("heads") is None:
+    if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
+        os.chdir("heads/notebooks")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
+
+# %% [markdown]
+# The parameters. With `colour`, the codes hold the heads' looks too, learned from photographs of each.
+
+# %% tags=["parameters"]
+study: str = "demo"
+prior: str = "heads"  # its name
+heads: int = 24  # how many to learn from, a person each
+seed: int = 0  # of the heads and of the training
+colour: bool = False
+photographs: int = 8  # of each head, and
+size: int = 128  # pixels, where colours are learned
+light: str = "varied"  # or common
+preset: str = "LAPTOP"  # or PAPER, SMOKE
+overrides: dict = {}  # fields of autodecoder.Config
+
+# %% [markdown]
+# A wrong or unknown parameter ends the notebook here, before any work.
+
+# %%
+from dataclasses import asdict
+
+from heads import autodecoder, idr, runs
+from heads.study import AutodecoderJob
+
+os.chdir(runs.root())
+job = runs.parameters(globals(), AutodecoderJob)
+config = runs.configured(autodecoder.PRESETS[job.preset], job.overrides)
+colours = idr.PRESETS[job.preset].colour_shape if job.colour else None
+config
+
+# %% [markdown]
+# The heads are drawn now, from a stream of chance that no test subject comes from; nothing is kept of them but points.
+# One more is drawn that will not be learned, for the end of this notebook.
+
+# %%
+import time
+
+from heads import mesh, plots, synthetic
+
+began = time.perf_counter()
+drawn = []
+for index in range(job.heads + 1):
+    shots = job.photographs if job.colour else 0
+    drawn.append(synthetic.training_head(job.seed, index, photographs=shots, size=job.size, light=job.light))
+    if index % 10 == 9:
+        print(f"{job.prior}: {index + 1}/{job.heads + 1} heads, {time.perf_counter() - began:.0f} s", flush=True)
+*learned, unseen = drawn
+plots.points({head.name: head.points.numpy() for head in learned[:4]})
+
+# %% [markdown]
+# Training: the field is to vanish on the points, its gradient to have length one, the codes to stay short.
+
+# %%
+about = {"name": job.prior, "epoch": 0, "shape": asdict(config.shape), "job": asdict(job), "config": asdict(config)}
+unfinished = job.folder / "unfinished.safetensors"
+trained = autodecoder.train(
+    job.prior,
+    learned,
+    config,
+    colours=colours,
+    seed=job.seed,
+    on_step=runs.progress(f"prior {job.prior}", checkpoint=unfinished, about=about),
+    resume=runs.unfinished(unfinished, about),
+)
+many = trained.prior
+plots.losses({job.prior: trained.history})
+
+# %% [markdown]
+# A head is what the network says for one code. These were learned; the mean code comes first. They are shown in a usual
+# size, for the unit frame is the sphere around head and shoulders.
+
+# %%
+codes = many.tensors["codes"]
+shown = {"mean code": autodecoder.surface(many, many.tensors["geometry.code"])}
+shown |= {head.name: autodecoder.surface(many, code) for head, code in zip(learned[:4], codes, strict=False)}
+plots.heads([shown])
+
+# %% [markdown]
+# New heads: codes drawn from the normal distribution that the learned codes have.
+
+# %%
+new = [autodecoder.surface(many, code) for code in autodecoder.sample(many, 10, seed=job.seed)]
+figures = {"samples.png": plots.heads([{f"{i}": new[i] for i in range(5)}, {f"{i}": new[i] for i in range(5, 10)}])}
+figures["samples.png"]
+
+# %% [markdown]
+# From one learned head to another, in equal steps of the code.
+
+# %%
+way = autodecoder.interpolate(codes[0], codes[-1], 6)
+figures["interpolation.png"] = plots.heads([{f"{i / 5:.1f}": autodecoder.surface(many, code) for i, code in enumerate(way)}])
+figures["interpolation.png"]
+
+# %% [markdown]
+# A head that was not learned, of which only points in front of the ears are known: the code that fits them best says how
+# the rest might be. How far the unseen head's points are from the surface so found, in thousandths of the sphere's radius:
+
+# %%
+import pandas as pd
+
+known = unseen.points[:, 2] > 0.1
+code = autodecoder.complete(many, unseen.points[known], config, seed=job.seed)
+guesses = {"the mean code": many.tensors["geometry.code"], "completed": code}
+parts = {"in front, known": known, "behind, unknown": ~known}
+away = {
+    name: [1000 * autodecoder.distance(many, guess, unseen.points[part]) for part in parts.values()]
+    for name, guess in guesses.items()
+}
+pd.DataFrame(away, index=list(parts)).T.round(1)
+
+# %%
+seen = {"all points": unseen.points.numpy(), "known": unseen.points[known].numpy()}
+figures["completion_points.png"] = plots.points(seen)
+figures["completion.png"] = plots.heads([{name: autodecoder.surface(many, guess) for name, guess in guesses.items()}], size=320)
+figures["completion.png"]
+
+# %% [markdown]
+# The network, the codes and, if there are any, the colours are the prior. They are kept as plain tensors.
+
+# %%
+checkpoint = job.folder / "checkpoint.safetensors"
+runs.save_checkpoint(checkpoint, many.tensors, about)
+mesh.save(shown["mean code"], job.folder / "mesh.ply")
+for name, figure in figures.items():
+    plots.save(figure, job.folder / name)
+unfinished.unlink(missing_ok=True)
+files = ["checkpoint.safetensors", "mesh.ply", *figures]
+record = runs.Record(
+    "06_autodecoder",
+    parameters=asdict(job),
+    config=asdict(config),
+    losses=trained.history[-1],
+    seconds=time.perf_counter() - began,
+    files=[str(job.folder / name) for name in files],
+)
+runs.write_record(job.record, record)

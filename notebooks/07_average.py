@@ -1,0 +1,186 @@
+# %% [markdown]
+# # 7 · Average: a head that is nobody's
+#
+# Instead of one other head, why not start from the mean of several? BaseH3D-Net's authors averaged the parameters of
+# three trained networks, and the training that was to start from there ended with an error. This notebook shows in a
+# few minutes what goes wrong, and two ways to average that work; the last one makes the prior.
+
+# %%
+import importlib.util
+import os
+import subprocess
+import sys
+
+if importlib.util.find_spec("heads") is None:
+    if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
+        os.chdir("heads/notebooks")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
+
+# %% [markdown]
+# The parameters. `of` names priors of this study, made by notebook 2. Without any, the notebook averages the three
+# small heads of its lesson.
+
+# %% tags=["parameters"]
+study: str = "demo"
+prior: str = "mean"  # its name
+of: list = []  # the priors to average
+how: str = "distil"  # what the networks say; or weights, their parameters
+preset: str = "LAPTOP"  # or PAPER, SMOKE
+steps: int = 0  # of the distillation, 0: as average.Config says
+seed: int = 0
+overrides: dict = {}  # fields of idr.Config, as those of the priors
+
+# %% [markdown]
+# A wrong or unknown parameter ends the notebook here, before any work.
+
+# %%
+from dataclasses import asdict, replace
+
+from heads import average, idr, lessons, runs
+from heads.study import AverageJob
+
+os.chdir(runs.root())
+job = runs.parameters(globals(), AverageJob)
+lesson = lessons.PRESETS[job.preset]
+fit_config = runs.configured(idr.PRESETS[job.preset], job.overrides) if job.of else lesson
+config = average.Config(**({"steps": job.steps} if job.steps else {}))
+config
+
+# %% [markdown]
+# For the lesson, three small people to learn from, eight photographs each, and a fourth, of whom three photographs
+# will be the test.
+
+# %%
+from heads import h3ds, plots, synthetic
+
+people, root = ("bea", "cas", "dan", "eli"), job.folder / "people"
+for name in people:
+    if not (root / name).exists():
+        synthetic.write_subject(root, name, seed=0, size=128, n_photographs=8)
+*heads, test = [h3ds.load_scene(root, name, 3 if name == people[-1] else 8) for name in people]
+plots.photographs(test)
+
+# %% [markdown]
+# Each of the three is learned twice: by networks that start from random weights of their own, as the authors' did, and
+# by networks that all start from the same random weights. Every 64 steps a copy of the networks is put aside.
+
+# %%
+import time
+
+began = time.perf_counter()
+starts = {"independent": (0, 1, 2), "common": (0, 0, 0)}
+kept = {start: lessons.trained(heads, seeds, lesson, every=64) for start, seeds in starts.items()}
+
+# %% [markdown]
+# Now the mean of the three networks' parameters, tensor by tensor, at each of these steps. From independent starts it is
+# no head: hidden unit seven of one network has nothing to do with unit seven of another. The more the networks learn,
+# the more space the mean calls inside. When that is all the space in which rays are traced, no surface is left, and a
+# fit from there is refused. From a common start the units still correspond, and the mean stays a head.
+
+# %%
+import pandas as pd
+
+rows = pd.concat([lessons.course(start, steps, test, lesson) for start, steps in kept.items()], ignore_index=True)
+lessons.figure(rows)
+
+# %% [markdown]
+# The other way is to average not the parameters but what the networks say. A fresh network learns the mean of their
+# distances and of their colours (distillation); where they started from does not matter.
+
+# %%
+last = {start: steps[max(steps)] for start, steps in kept.items()}
+means = {f"parameters, {start} start": average.average_weights(f"{start} starts", of) for start, of in last.items()}
+short = replace(config, steps=min(300, config.steps))  # they are small
+learned = average.distil("distilled", last["independent"], lesson.colour_shape, short, seed=job.seed)
+means["distilled, independent start"] = learned.prior
+plots.losses({"distilled": learned.history})
+
+# %% [markdown]
+# All in numbers: the share of the cube inside, whether there is a surface, how well the mean agrees with what its
+# networks say on average (overlap, and mean difference in the unit frame), and the first loss of a fit to the fourth
+# person. Above the means, one of the heads.
+
+# %%
+owners = {"parameters, common start": last["common"]}
+compared = {"one head": last["independent"][0]} | means
+table = pd.DataFrame(
+    [
+        {"start from": name} | lessons.measures(one, owners.get(name, last["independent"]), test, lesson)
+        for name, one in compared.items()
+    ]
+)
+table.round(3)
+
+# %% [markdown]
+# This is how a fit refuses the first of the means, before its first step.
+
+# %%
+lessons.refusal(means["parameters, independent start"]) or "it has a surface still"
+
+# %% [markdown]
+# And this is what they look like, cut through the middle, the face to the right.
+
+# %%
+from heads import priors, sdf
+
+shown = lessons.figure(rows, {name: average.mean_field([one]) for name, one in compared.items()})
+shown
+
+# %% [markdown]
+# The prior itself: of the priors that were asked for, or of the three heads from independent starts. What has been
+# learned is saved now and then, so that an interrupted distillation goes on where it was.
+
+# %%
+loaded = []
+for name, folder in zip(job.of, job.of_folders, strict=True):
+    tensors, saved = runs.load_checkpoint(folder / "checkpoint.safetensors")
+    loaded.append(priors.Prior(name, sdf.Shape(**saved["shape"]), saved["epoch"], tensors))
+sources = loaded or last["independent"]
+shape, epoch = asdict(sources[0].shape), sources[0].epoch
+about = {"name": job.prior, "epoch": epoch, "shape": shape, "job": asdict(job), "config": asdict(config)}
+unfinished = job.folder / "unfinished.safetensors"
+if job.how == "distil":
+    result, history = average.distil(
+        job.prior,
+        sources,
+        replace(fit_config, shape=sources[0].shape).colour_shape,
+        config,
+        seed=job.seed,
+        on_step=runs.progress(f"prior {job.prior}", checkpoint=unfinished, about=about),
+        resume=runs.unfinished(unfinished, about),
+    )
+else:
+    result, history = average.average_weights(job.prior, sources), []
+priors.check_surface(result)
+
+# %% [markdown]
+# Its surface, in millimetres as the first person's frame has them.
+
+# %%
+from heads import mesh
+
+field = average.mean_field([result])
+head_mm = mesh.extract(field, mm_from_unit=heads[0].mm_from_unit, cell_mm=fit_config.cell_mm)
+plots.head(head_mm)
+
+# %% [markdown]
+# The networks are the prior. They are kept as plain tensors, with the numbers and the figure of the lesson.
+
+# %%
+checkpoint = job.folder / "checkpoint.safetensors"
+runs.save_checkpoint(checkpoint, result.tensors, about)
+mesh.save(head_mm, job.folder / "mesh.ply")
+distilled = table.iloc[[-1]].assign(start="distilled", step=max(rows["step"]), network=lessons.MEAN)
+runs.write_table(job.folder / "average.csv", pd.concat([rows, distilled[rows.columns]]).round(5))
+plots.save(shown, job.folder / "average.png")
+unfinished.unlink(missing_ok=True)
+record = runs.Record(
+    "07_average",
+    parameters=asdict(job),
+    config=asdict(config),
+    losses=history[-1] if history else {},
+    seconds=time.perf_counter() - began,
+    files=[str(job.folder / name) for name in ("checkpoint.safetensors", "mesh.ply", "average.csv", "average.png")],
+)
+runs.write_record(job.record, record)

@@ -1,0 +1,147 @@
+"""The tables of the posts against numbers that can be counted by hand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import invented
+import numpy as np
+import pandas as pd
+import pytest
+
+from heads import original, posts, tables
+
+ROOT = Path(__file__).parents[1]
+
+
+def study(table: pd.DataFrame, name: str = "synthetic") -> posts.Results:
+    stages = pd.DataFrame({"stage": ["01_data", "02_prior"], "runs": [5, 1], "seconds": [40.4, 60.0]})
+    published = pd.read_csv(ROOT / "blog" / "published.csv")
+    return posts.Results(name, table, stages, invented.about(), published)
+
+
+def few() -> posts.Results:
+    return posts.at(study(invented.synthetic()), 3)
+
+
+def test_table_2_holds_means_and_spreads_of_the_heads_that_succeeded() -> None:
+    said = tables.table2(study(invented.quick({"idr": (4, 6, np.nan), "baseh3d": (2, 3, 4)})))
+    assert "| IDR | rigid | 5.00 ± 1.00 | 10.00 ± 2.00 | measured here, 2 built-in heads |" in said
+    assert "| BaseH3D-Net | toolbox | 3.30 ± 0.90 | 6.60 ± 1.80 | measured here, 3 built-in heads |" in said
+    assert "| *H3D-Net* | toolbox | 1.33 | 10.52 | README of the h3ds package {cite:p}`h3ds` |" in said
+    assert "| *BaseH3D-Net* | toolbox | 1.48 ± 0.30 | 10.65 ± 3.42 |" in said
+    alone = tables.table2(study(invented.quick({"idr": (4, np.nan, np.nan), "baseh3d": (np.nan,) * 3})), with_published=False)
+    assert "| IDR | rigid | 4.00 | 8.00 | measured here, 1 built-in head |" in alone and "| – | – |" in alone
+    assert "H3DS" not in alone
+
+
+def test_differences_are_paired_and_called_better_only_by_their_interval() -> None:
+    said = tables.differences(few(), "rigid")
+    assert "| BaseH3D-Net − IDR | face | −0.50 | −0.50 to −0.50 | 10 of 10 | better |" in said
+    assert "| BaseH3D-Net (averaged) − IDR | head | +0.40 | +0.40 to +0.40 | 0 of 10 | worse |" in said
+    said = tables.differences(study(invented.quick({"idr": (4, 6, 5), "baseh3d": (2, 3, 4)})), "rigid")
+    assert "| BaseH3D-Net − IDR | face | −2.00 | – | 3 of 3 | too few heads |" in said
+
+
+def test_table_1_has_the_priors_by_epochs_on_one_head_and_on_all_and_their_average() -> None:
+    said = tables.table1(few(), "rigid")
+    assert "| nora | anna | 1.50 | 3.00 | 1.10 | 2.20 | 2.20 | 4.40 | measured here |" in said
+    assert "| omar | all ten | 1.66 ± 0.30 |" in said
+    assert f"| **AVG** | anna | {np.mean([1.5, 2.15, 2.25]):.2f} ± {np.std([1.5, 2.15, 2.25]):.2f} |" in said
+    theirs = original.read(ROOT).numbers
+    said = tables.table1(few(), "toolbox", theirs)
+    assert "| *scan 2* | scan 3 | 1.26 | 7.78 | 2.21 | 9.06 | 2.20 | 10.10 |" in said
+    with pytest.raises(ValueError, match="other epochs than 500, 1000, 2000"):
+        tables.table1(few(), "toolbox", theirs.replace({"epochs": {500: 400}}))
+
+
+def test_priors_are_compared_with_the_seeds_that_all_of_them_have() -> None:
+    numbers = tables.by_prior(few(), "face_rigid_mm")
+    assert numbers.loc["anna", "one-500"] == pytest.approx(1.5)  # 1.51 is the mean of both seeds
+    assert numbers.shape == (10, 9) and next(iter(numbers.columns)) == "one-500"
+    other = few()
+    other.table.loc[other.table["prior"] == "two-500", "seed"] = 7
+    with pytest.raises(ValueError, match="a random seed with which every prior of BaseH3D-Net was used"):
+        tables.by_prior(other, "face_rigid_mm")
+    with pytest.raises(ValueError, match=r"synthetic\.json: a description of the prior one-500"):
+        tables.by_prior(replace(few(), about={}), "face_rigid_mm")
+
+
+def test_what_was_chosen_on_one_head_is_followed_to_the_others() -> None:
+    said = tables.on_one_head(few())
+    assert "the prior that is best on anna, `one-1000`, has 1.10 mm there and 2.60 mm on the other nine" in said
+    assert "where it is number 3 of 9 (best: 1.60" in said
+    assert "a prior of 500 epochs is better than one of 2000" in tables.epochs(few())
+
+
+def test_choosing_by_the_loss_is_counted_against_the_best_the_first_and_a_draw() -> None:
+    said = tables.choices(few())
+    assert "| all nine | smallest loss after a short trial | 10 of 10 | 1.55 ± 0.29 |" in said
+    assert "| the three of 500 epochs | always the first, `one-500` | 1 of 10 | 1.95 ± 0.29 |" in said
+    worst = few()
+    worst.table["trial_loss"] *= -1
+    said = tables.choice_sentences(worst)
+    assert "takes the best of all nine priors on none of ten heads (a draw at random would on 1.1)" in said
+    assert "The prior chosen so is worse than always the first by" in said
+    without = few()
+    without.table["trial_loss"] = np.nan
+    with pytest.raises(ValueError, match="synthetic: trial_loss: no subject has an error and a loss"):
+        tables.choices(without)
+
+
+def test_the_sweep_has_a_column_for_each_number_of_photographs() -> None:
+    said = tables.sweep(study(invented.synthetic()))
+    assert "| Method | Protocol | 3 | 4 | 8 | 16 | 32 | Where from |" in said
+    assert "| H3D-Net + colour | rigid | 1.36 / 2.72 | – | – | – | – |" in said
+    assert "| *IDR* | toolbox | 2.84 / 14.22 | 1.96 / 9.59 | 1.77 / 8.12 | 1.37 / 6.63 | 1.22 / 5.76 |" in said
+    lines = tables.sweep_lines(study(invented.synthetic()), "rigid")["face"]
+    assert lines["IDR"]["mean"].tolist() == pytest.approx([2.46, 2.3255, 2.0255, 1.7255, 1.4255], abs=1e-3)
+    gains = tables.gain_lines(study(invented.synthetic()), "rigid")["face"]
+    assert "IDR" not in gains and len(gains["H3D-Net + colour"]) == 1
+    assert gains["BaseH3D-Net"]["mean"].tolist() == pytest.approx([-0.5, -0.5, 0, 0, 0], abs=1e-9)
+
+
+def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
+    found = study(invented.carry(), "carry")
+    said = tables.carry(found)
+    assert "| BaseH3D-Net | geometry, colour network and Adam's moments | 1.60 ± 0.14 | −0.60 (−0.60 to −0.60) |" in said
+    assert (
+        "| BaseH3D-Net | colour network | 1.80 ± 0.14 | −0.40" in said
+        and "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said
+    )
+    assert "under varied light" in said
+    assert "the colour network alone is better than nothing by 0.40 mm" in tables.carry_sentences(found)
+    lacking = replace(found, table=found.table[found.table["carry"] != "colour"])
+    with pytest.raises(ValueError, match="BaseH3D-Net that carries 'colour' was expected"):
+        tables.carry_sentences(lacking)
+    with pytest.raises(ValueError, match=r"carry\.json: data: light"):
+        tables.carry(replace(found, about={}))
+
+
+def test_the_averages_are_those_of_the_lessons_last_step(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    invented.write_lesson(tmp_path)
+    found = replace(few(), folder=tmp_path / "figures" / "synthetic")
+    said = tables.averaging(found)
+    assert "Averages of three small networks after 300 steps" in said
+    assert "| none: one head alone | 12% | yes | 0.90 | 0.30 | 0.25 |" in said
+    assert "| of parameters, independent starts | 91% | no | 0.13 | 0.30 | 8.20 |" in said
+    assert "| of functions | 11% | yes | 0.97 | 0.01 | 0.21 |" in said
+    path = tmp_path / "results" / "synthetic_mean.csv"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("distilled")))
+    with pytest.raises(ValueError, match=r"synthetic_mean\.csv: one mean of the start 'distilled' at the last step"):
+        tables.averaging(found)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"synthetic_mean\.csv"):
+        tables.averaging(found)
+
+
+def test_provenance_names_commit_machine_and_times() -> None:
+    said = tables.provenance(few())
+    assert "`make study STUDY=config/synthetic.yaml`" in said and "| commit | `0123abcd` |" in said
+    assert "| data size | `256` |" in said and "| random seeds | `0, 1` |" in said
+    assert "| `01_data` | 5 | 40 |" in said and "| together | 6 | 100 |" in said
+
+
+def test_names_of_tables_differ_between_pages_and_studies() -> None:
+    assert ":name: table-2-synthetic\n" in tables.table2(few())
+    assert ":name: table-2-synthetic-h3dnet\n" in tables.table2(replace(few(), page="h3dnet"))
