@@ -68,7 +68,7 @@ rule all:
 rule data:
     input:
         notebook="notebooks/01_data.py",
-        lib=lib("camera", "h3ds", "synthetic"),
+        lib=lib("camera", "h3ds", "people", "synthetic"),
         after=[],
     output:
         f"{HERE}/data/{{data}}.json",
@@ -102,7 +102,7 @@ rule prior:
 rule autodecoder:
     input:
         notebook="notebooks/06_autodecoder.py",
-        lib=lib("camera", "scene", "synthetic", "sdf", "colour", "priors", "idr", "autodecoder", "mesh"),
+        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "priors", "idr", "autodecoder", "mesh"),
         after=[],
     output:
         f"{HERE}/prior/{{prior}}/record.json",
@@ -120,7 +120,7 @@ rule autodecoder:
 rule average:
     input:
         notebook="notebooks/07_average.py",
-        lib=METHODS + lib("synthetic", "average", "lessons"),
+        lib=METHODS + lib("people", "synthetic", "average", "lessons"),
         after=lambda wildcards: plan.before(PRIOR[wildcards.prior]),
     output:
         f"{HERE}/prior/{{prior}}/record.json",
@@ -169,7 +169,7 @@ rule evaluate:
 rule results:
     input:
         notebook="notebooks/05_results.py",
-        lib=lib("runs", "plots", "posts", "tables"),
+        lib=lib("runs", "plots", "stats", "posts", "tables"),
         records=[plan.score_job(fit).record for fit in FIT.values()],
     output:
         f"{HERE}/results.json",

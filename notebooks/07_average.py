@@ -63,14 +63,14 @@ plots.photographs(test)
 
 # %% [markdown]
 # Each of the three is learned twice: by networks that start from random weights of their own, as the authors' did, and
-# by networks that all start from the same random weights. Every 64 steps a copy of the networks is put aside.
+# by networks that all start from the same random weights. Every 32 steps a copy of the networks is put aside.
 
 # %%
 import time
 
 began = time.perf_counter()
 starts = {"independent": (0, 1, 2), "common": (0, 0, 0)}
-kept = {start: lessons.trained(heads, seeds, lesson, every=64) for start, seeds in starts.items()}
+kept = {start: lessons.trained(heads, seeds, lesson, every=32) for start, seeds in starts.items()}
 
 # %% [markdown]
 # Now the mean of the three networks' parameters, tensor by tensor, at each of these steps. From independent starts it is

@@ -7,10 +7,10 @@ import pytest
 
 LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
 NOUNS = {"camera", "scene"}
-MACHINERY = {"sdf", "trace", "mesh", "metric"}
-METHODS = {"priors", "idr"}
-ADAPTERS = {"h3ds", "synthetic"}
-ENGINE = {"study", "runs", "plots", "posts", "notebooks", "__main__"}
+MACHINERY = {"sdf", "colour", "trace", "mesh", "metric"}
+METHODS = {"priors", "average", "autodecoder", "idr", "choose"}
+ADAPTERS = {"h3ds", "people", "synthetic"}
+ENGINE = {"study", "runs", "plots", "stats", "posts", "tables", "original", "protocols", "lessons", "notebooks", "__main__"}
 JUDGE = {"metric"}
 
 MAY_IMPORT = (
@@ -21,7 +21,7 @@ MAY_IMPORT = (
     | dict.fromkeys(ENGINE, NOUNS | MACHINERY | METHODS | ADAPTERS | ENGINE)
     | {"study": set(), "runs": {"study"}, "notebooks": {"study", "runs"}}  # light, for every job starts with them
 )
-ONLY_IMPORTER = {"anny": "synthetic", "warp": "synthetic", "plotly": "plots", "matplotlib": "plots", "papermill": "notebooks"}
+ONLY_IMPORTER = {"anny": "people", "warp": "people", "plotly": "plots", "matplotlib": "plots", "papermill": "notebooks"}
 
 
 def imports(path: Path) -> set[str]:

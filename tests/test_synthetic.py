@@ -13,7 +13,7 @@ import torch
 import trimesh
 from PIL import Image
 
-from heads import h3ds, metric, synthetic
+from heads import h3ds, metric, people, synthetic
 from heads.scene import TrainingHead
 
 SIZE = 96
@@ -29,8 +29,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def person() -> synthetic.Person:
-    return synthetic.make_person(np.random.SeedSequence([3, 3]))
+def person() -> people.Person:
+    return people.make_person(np.random.SeedSequence([3, 3]))
 
 
 def projected(root: Path, name: str, view: int) -> np.ndarray:
@@ -122,7 +122,7 @@ def test_the_head_lies_in_the_unit_sphere_without_telling_its_box(root: Path) ->
     assert np.abs((vertices.min(axis=0) + vertices.max(axis=0)) / 2 - mm_from_unit[:3, 3]).max() > 0.5
 
 
-def test_landmarks_are_where_their_names_say(person: synthetic.Person) -> None:
+def test_landmarks_are_where_their_names_say(person: people.Person) -> None:
     at = {name: person.vertices_mm[vertex] for name, vertex in person.landmarks.items()}
     assert at["right_eye"][0] < -20 < 20 < at["left_eye"][0]  # the face is towards +z: the person's right is -x
     assert at["right_lips"][0] < -10 < 10 < at["left_lips"][0]
@@ -132,28 +132,28 @@ def test_landmarks_are_where_their_names_say(person: synthetic.Person) -> None:
     assert np.linalg.norm(at["left_eye"] - at["right_eye"]) == pytest.approx(62, abs=10)  # mm, adults
 
 
-def test_regions_are_what_the_metric_takes_them_for(person: synthetic.Person) -> None:
+def test_regions_are_what_the_metric_takes_them_for(person: people.Person) -> None:
     tip = person.vertices_mm[person.landmarks["nose_tip"]]
     away = np.linalg.norm(person.vertices_mm - tip, axis=1)
     assert set(person.regions["face_sphere"]) == set(np.flatnonzero(away < 95))
     assert person.landmarks["nose_tip"] in person.regions["nose"]
     assert set(person.regions["nose"]) < set(person.regions["face"])
-    hair = np.unique(person.faces[person.material == synthetic.HAIR])
+    hair = np.unique(person.faces[person.material == people.HAIR])
     assert len(np.intersect1d(hair, person.regions["face"])) == 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_scan_is_the_outer_surface_only(seed: int) -> None:
     """From nearly every point of the scan some direction leads outside: no mouth bag, no back of an eyeball."""
-    someone = synthetic.make_person(np.random.SeedSequence([seed, 9]))
+    someone = people.make_person(np.random.SeedSequence([seed, 9]))
     triangles = someone.vertices_mm[someone.faces]
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     area = np.linalg.norm(normals, axis=1)
     normals /= area[:, None] + 1e-12
     start = triangles.mean(axis=1) + 0.02 * normals
-    scene, free = synthetic._scene(triangles), np.zeros(len(triangles), dtype=bool)
-    for direction in synthetic._directions(150):
-        free |= ~synthetic._blocked(scene, start, np.tile(direction, (len(start), 1))) & (normals @ direction > 0)
+    scene, free = people.embree_scene(triangles), np.zeros(len(triangles), dtype=bool)
+    for direction in people.even_directions(150):
+        free |= ~people.blocked(scene, start, np.tile(direction, (len(start), 1))) & (normals @ direction > 0)
     assert area[~free].sum() < 0.03 * area.sum()  # the rims under lids and hair
 
 
@@ -163,12 +163,12 @@ def test_people_differ_and_the_name_decides_who_it_is(root: Path) -> None:
     assert apart.mean() > 1.0
 
 
-def test_no_eye_looks_through_its_lid(person: synthetic.Person) -> None:
+def test_no_eye_looks_through_its_lid(person: people.Person) -> None:
     """Straight ahead of each eye centre, the first thing a ray meets is the eyeball."""
-    scene = synthetic._scene(person.vertices_mm[person.faces])
+    scene = people.embree_scene(person.vertices_mm[person.faces])
     origins = (person.eye_centres_mm + np.array([0, 0, 200])).astype(np.float32)
     hit = scene.run(origins, np.tile(np.array([0, 0, -1], np.float32), (2, 1)), query="INTERSECT", output=True)
-    assert (person.material[hit["primID"]] == synthetic.EYE).all()
+    assert (person.material[hit["primID"]] == people.EYE).all()
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_too_few_photographs_are_refused_by_their_number(tmp_path: Path) -> None
         synthetic.write_subject(tmp_path, "eve", seed=1, size=64, n_photographs=3)
 
 
-def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: synthetic.Person) -> None:
-    another = synthetic.make_person(np.random.SeedSequence([3, 4]))
+def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: people.Person) -> None:
+    another = people.make_person(np.random.SeedSequence([3, 4]))
     taken = {
         light: [synthetic.photograph(someone, size=48, n_photographs=8, light=light) for someone in (person, another)]
         for light in synthetic.LIGHTS
@@ -218,7 +218,7 @@ def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: synthetic.Pe
     assert np.array_equal(own.masks, common.masks) and np.array_equal(own.px_from_mm, common.px_from_mm)
 
 
-def test_an_unknown_light_is_refused_by_its_name(person: synthetic.Person) -> None:
+def test_an_unknown_light_is_refused_by_its_name(person: people.Person) -> None:
     with pytest.raises(ValueError, match="light must be one of varied, common, not 'dim'"):
         synthetic.photograph(person, size=16, n_photographs=8, light="dim")
 
@@ -230,7 +230,7 @@ def training() -> TrainingHead:
 
 def training_surface() -> trimesh.Trimesh:
     """The surface of the fixture `training`, made without it: the same person in the same unit frame."""
-    someone = synthetic.make_person(np.random.SeedSequence([2, zlib.crc32(b"training head"), 1]))
+    someone = people.make_person(np.random.SeedSequence([2, zlib.crc32(b"training head"), 1]))
     mm_from_unit = synthetic._unit_frame(someone.vertices_mm, np.random.default_rng(someone.streams["cameras"]))
     unit = trimesh.transform_points(someone.vertices_mm, np.linalg.inv(mm_from_unit))
     return trimesh.Trimesh(unit, someone.faces, process=False)
@@ -248,15 +248,11 @@ def test_points_of_a_training_head_cover_its_surface_evenly(training: TrainingHe
 
 def test_normals_of_a_training_head_have_length_one_and_look_outwards(training: TrainingHead) -> None:
     surface = training_surface()
-    scene = synthetic._scene(surface.triangles)
+    scene = people.embree_scene(surface.triangles)
     for points, normals in ((training.points, training.normals), (training.seen, training.seen_normals)):
         np.testing.assert_allclose(normals.norm(dim=1), 1, atol=1e-5)
-        assert (
-            ~synthetic._blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())
-        ).mean() > 0.8  # or at an ear, a chin
-        assert (
-            synthetic._blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97
-        )  # the head's other side
+        assert (~people.blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())).mean() > 0.8  # or at an ear, a chin
+        assert people.blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97  # the head's other side
 
 
 def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: TrainingHead) -> None:
@@ -265,7 +261,7 @@ def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: Tra
     assert training.seen[:, 2].mean() > training.points[:, 2].mean() + 0.2
 
 
-def test_what_a_photograph_shows_of_a_training_head_lies_behind_its_pixels(person: synthetic.Person) -> None:
+def test_what_a_photograph_shows_of_a_training_head_lies_behind_its_pixels(person: people.Person) -> None:
     rng = np.random.default_rng(0)
     studio = synthetic._studio(person, 64, "varied")
     intrinsics, poses = synthetic._cameras(person.vertices_mm, 64, np.array([0.0, 0.8]), rng)

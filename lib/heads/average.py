@@ -27,7 +27,7 @@ TERMS = ("step", "distance", "eikonal", "colour")  # of a row of the history
 class Config:
     """How `distil` works."""
 
-    steps: int = 800
+    steps: int = 1200
     points: int = 1024  # of a step: half of them near the mean surface, half anywhere in the cube
     band: float = 0.05  # how far from the mean surface the near points lie, unit frame
     samples: int = 20_000  # of either kind, at which the priors are asked once

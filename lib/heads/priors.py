@@ -65,7 +65,7 @@ def inside_share(field: sdf.SDF, resolution: int = 48) -> float:
     return float((field(trace.lattice(resolution)) < 0).float().mean())
 
 
-def check_surface(prior: Prior, resolution: int = 32) -> None:
+def check_surface(prior: Prior, resolution: int = 24) -> None:
     """ValueError for a prior that no fit can start from: numbers that are not finite, or no surface inside the unit sphere.
 
     Rays are traced inside that sphere only. Where the field is negative on most of it, they hit where they enter it.
