@@ -395,7 +395,7 @@ def test_the_study_of_h3ds_runs_on_a_made_up_set_in_its_layout(repository: Path,
         ("preset: PAPER", "preset: SMOKE"),
         ("{device: cuda}", "{epochs: 20}"),
         ("168f8ca5c2dce5bc, epochs: 500", "bert, views: 3, epochs: 20"),
-        ("heads: 1000", "heads: 3"),
+        ('heads: 1000, seed: 3, overrides: {device: "cuda"}', "heads: 3, seed: 3"),
     ]:
         assert text.count(old) == 1, old
         text = text.replace(old, new)

@@ -232,7 +232,7 @@ def fit(
     resume: dict[str, Tensor] | None = None,
 ) -> Reconstruction:
     """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
-    # priors.check_surface(prior)
+    priors.check_surface(prior)
     device = torch.device(config.device)
     generator = torch.Generator().manual_seed(seed)
     config = replace(config, shape=prior.shape)

@@ -133,9 +133,7 @@ def figure(rows: pd.DataFrame, fields: Mapping[str, sdf.SDF] | None = None) -> p
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(plots.FAINT)
     panels[0].axhline(UNIT_BALL, color=plots.FAINT, linewidth=0.8, linestyle="--")
-    panels[0].annotate(
-        "all that rays are traced in", (0.02, UNIT_BALL), (0, 2), ("axes fraction", "data"), "offset points", fontsize=6
-    )
+    panels[0].text(0.98, UNIT_BALL - 0.07, "all that rays see", transform=panels[0].get_yaxis_transform(), ha="right", fontsize=7)
     panels[0].set_ylim(0, 1)
     panels[1].set_ylim(0, 1.02)
     panels[2].set_ylim(bottom=0)
