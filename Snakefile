@@ -23,6 +23,7 @@ SCAN, AUTODECODER, AVERAGE = (
     for kind in (study.PriorJob, study.AutodecoderJob, study.AverageJob)
 )
 FIT = {job.name: job for job in plan.fit_jobs()}
+CHOICE = {job.name: job for job in plan.choose_jobs()}
 
 # A job whose notebook raises still ends well, with a record that says so: the others go on, and the table has a row for it.
 # A job whose process dies fails. Executed notebooks are logs, because Snakemake deletes the outputs of a failed job.
@@ -55,13 +56,14 @@ METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "priors", "id
 wildcard_constraints:
     data=named(DATA),
     fit=named(FIT),
+    choice=named(CHOICE),
 
 
 # Every record is asked for, not the table alone: one that has gone would not be missed as long as the table is newer.
 rule all:
     input:
         f"{HERE}/results.json",
-        [job.record for job in (*DATA.values(), *PRIOR.values(), *FIT.values())],
+        [job.record for job in (*DATA.values(), *PRIOR.values(), *FIT.values(), *CHOICE.values())],
         [plan.score_job(fit).record for fit in FIT.values()],
 
 
@@ -165,12 +167,27 @@ rule evaluate:
         RUN
 
 
+rule choose:
+    input:
+        notebook="notebooks/08_choose.py",
+        lib=METHODS + lib("choose"),
+        after=lambda wildcards: plan.before(CHOICE[wildcards.choice]),
+    output:
+        f"{HERE}/choose/{{choice}}/record.json",
+    log:
+        f"{HERE}/notebooks/08_choose.{{choice}}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(CHOICE[wildcards.choice]),
+    shell:
+        RUN
+
+
 # The table and the figures are no outputs: Snakemake would delete the old ones before it is known whether there will be new ones.
 rule results:
     input:
         notebook="notebooks/05_results.py",
         lib=lib("runs", "plots", "stats", "posts", "tables"),
-        records=[plan.score_job(fit).record for fit in FIT.values()],
+        records=[job.record for job in (*map(plan.score_job, FIT.values()), *CHOICE.values())],
     output:
         f"{HERE}/results.json",
     log:

@@ -204,6 +204,8 @@ if job.save:
         path.unlink()
     stages = [{"stage": stage, "runs": len(took), "seconds": sum(took)} for stage, took in runs.stage_seconds(plan).items()]
     runs.write_table(csv.with_name(f"{plan.name}_stages.csv"), pd.DataFrame(stages).round(1))
+    if plan.choose is not None:
+        runs.write_table(csv.with_name(f"{plan.name}_trials.csv"), runs.trials(plan))
     learned = [plan.priors[name] for name in plan.trained_priors() if plan.priors[name].kind == "autodecoder"]
     learned = [prior for prior in learned if plan.prior_job(prior.name).record.is_file()]
     about = {
@@ -211,6 +213,7 @@ if job.save:
         "prior": {name: asdict(plan.priors[name]) for name in plan.trained_priors()},
         "learned": {prior.name: runs.read_record(plan.prior_job(prior.name).record).config for prior in learned},
         "views": {views.count: views.overrides for views in plan.view_sets},
+        "choose": asdict(plan.choose) if plan.choose is not None else {},
         "fit": runs.read_record(records[scored[0].name]).config if scored else {},
         "python": platform.python_version(),
         "torch": torch.__version__,

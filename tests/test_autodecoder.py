@@ -35,7 +35,9 @@ def trained() -> priors.Prior:
     return autodecoder.train("spheres", HEADS, TINY, colours=COLOURS).prior
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": "deepsdf"}, {"normal_weight": 0.0}], ids=["igr", "deepsdf", "igr without normals"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"loss": "deepsdf"}, {"normal_weight": 0.0}], ids=["igr", "deepsdf", "igr without normals"]
+)
 def test_every_code_holds_its_head(changes: dict[str, object]) -> None:
     prior = autodecoder.train("spheres", HEADS, replace(TINY, **changes)).prior
     found = [radius_of(prior, code) for code in prior.tensors["codes"]]

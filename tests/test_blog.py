@@ -74,7 +74,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     invented.draw(root / "figures" / "quick", small)
     invented.draw(root / "figures" / "synthetic", full, invented.EXTRA)
     invented.write(root, "quick", small)
-    invented.write(root, "synthetic", full)
+    invented.write(root, "synthetic", full, trials=invented.trials())
     invented.write_lesson(root)
     invented.write(root, "carry", invented.carry())
     invented.write(root, "carry_common", invented.carry(), light="common")
@@ -138,18 +138,21 @@ def test_the_first_post_says_what_the_results_say(pages: Path) -> None:
     )
     assert "BaseH3D-Net (averaged) reconstructed ten of ten heads without a failure." in said
     assert "of parameters, independent starts 91% no 0.13 0.30 8.20 of parameters, common start 12% yes" in said
-    assert "takes the best of all nine priors on ten of ten heads" in said
+    assert "takes the best of the three that were tried on nine of ten heads" in said
+    assert (
+        "all nine smallest loss on the photographs used, at the end of the fit 10 of 10" in said and "data light varied" in said
+    )
     assert "the prior that is best on anna, one-1000 , has 1.10 mm there" in said
     assert "carrying the geometry alone is better than nothing by 0.10 mm" in said and "under common light" in said
-    assert "with cells of 3 mm, as here, 1.11 mm" in said and "data light varied" in said
+    assert "with cells of 3 mm, as here, 1.11 mm" in said and "choose share 0.2" in said
     assert "0123abcd" in said and "data seed 77" in said and "03_reconstruct 6 187" in said
     for part in ("1.33 10.52", "2.79 14.58", "3.52 17.04", "1.49 12.76", "1.48 ± 0.30 10.65 ± 3.42", "1.13 10.84", "2.84 14.22"):
         assert part in said
-    assert (pages / "baseh3d.html").read_text().count('class="head-viewer"') == 3  # two of the study, one of quick
+    assert (pages / "baseh3d.html").read_text().count('class="head-viewer"') == 2
 
 
-def test_the_first_post_shows_the_default_study_too(pages: Path) -> None:
-    said = words(pages / "baseh3d.html")
+def test_a_page_of_its_own_shows_the_default_study(pages: Path) -> None:
+    said = words(pages / "quick.html")
     assert "IDR rigid 6.00 ± 0.82 12.00 ± 1.63 measured here, 3 built-in heads" in said
     assert (
         "the mean error of BaseH3D-Net is lower by 3.25 mm than that of IDR (lower on three of three heads), but three heads are"
@@ -190,7 +193,7 @@ def test_other_results_make_another_post(repository: Path, pages: Path, tmp_path
     grid = invented.synthetic().query("method == 'baseh3d' and prior != 'one-500'")
     broken = (full["method"] == "average") & (full["subject"] == "jamal") & (full["seed"] == 1)
     full.loc[broken, ["status", "reason"]] = "failed", "no zero crossing"
-    invented.write(other, "synthetic", pd.concat([full, grid]))
+    invented.write(other, "synthetic", pd.concat([full, grid]), trials=invented.trials())
     invented.write(other, "quick", few)
     published = pd.read_csv(other / "blog" / "published.csv")
     published.loc[published["method"] == "sira++", "face"] = 9.87
@@ -210,17 +213,18 @@ def test_other_results_make_another_post(repository: Path, pages: Path, tmp_path
     )
     assert "scan 16 1.42 20.67" in said and "mean 1.48 ± 0.30 10.85" in said and "9.87 10.84" in said
     assert "the step size was constant, as the post says" in said
-    assert "ben , IDR from sphere, 3 photographs, seed 0 (failed): mask | of view 2 is <empty>" in said
-    assert "IDR rigid 2.00 4.00 measured here, 1 built-in head" in said and "one head is too few" in said
+    own = words(built / "quick.html")
+    assert "ben , IDR from sphere, 3 photographs, seed 0 (failed): mask | of view 2 is <empty>" in own
+    assert "IDR rigid 2.00 4.00 measured here, 1 built-in head" in own and "one head is too few" in own
     assert "9.87 / 10.84" in words(built / "h3dnet.html")
 
 
-def test_a_post_without_its_results_is_not_built(repository: Path, pages: Path, tmp_path: Path) -> None:
+def test_a_post_without_its_results_is_left_out_and_the_others_are_built(repository: Path, tmp_path: Path) -> None:
     other = tmp_path / "repository"
     shutil.copytree(repository, other, ignore=shutil.ignore_patterns("_build"))
     (other / "results" / "carry.csv").unlink()
-    with pytest.raises(AssertionError, match=r"ExecutionError: .*baseh3d\.md"):
-        build(other)
+    built = build(other)
+    assert {page.stem for page in built.glob("*.html")} & {"baseh3d", "h3dnet", "metric", "quick"} == {"h3dnet", "metric", "quick"}
 
 
 def test_no_result_is_typed_into_the_text() -> None:

@@ -88,6 +88,11 @@ def test_the_loss_of_all_photographs_is_the_mean_of_those_of_each(ellipsoid_scen
     assert sum(each) / 5 == pytest.approx(whole, rel=1e-5)
 
 
+def test_a_photograph_is_held_out_if_nothing_else_is_said(ellipsoid_scene: Scene, starts: list[priors.Prior]) -> None:
+    (one,) = choose.trial(ellipsoid_scene, starts[:1], replace(CONFIG, epochs=1), share=1)
+    assert one.fitted == (0, 1, 2, 3) and one.judged == (4,)
+
+
 @pytest.mark.parametrize("held_out", [False, True])
 def test_the_prior_that_knows_the_head_is_chosen_before_the_sphere(
     ellipsoid_scene: Scene, starts: list[priors.Prior], held_out: bool
@@ -118,7 +123,7 @@ def test_a_trial_is_a_fit_of_a_share_of_the_epochs(ellipsoid_scene: Scene, start
     def progress(name: str) -> idr.OnStep:
         return lambda step, total, terms, state: steps.update({name: total})
 
-    trials = choose.trial(ellipsoid_scene, starts, CONFIG, share=0.5, seed=3, progress=progress)
+    trials = choose.trial(ellipsoid_scene, starts, CONFIG, share=0.5, seed=3, held_out=False, progress=progress)
     assert steps == {"sphere": 30, "own": 30}
     alone = idr.fit(ellipsoid_scene, starts[0], replace(CONFIG, epochs=30), seed=3)
     assert trials[0].head.mesh_mm.vertices.tobytes() == alone.mesh_mm.vertices.tobytes()
@@ -195,7 +200,7 @@ def test_the_notebook_tries_the_named_priors_of_a_study_and_says_which_is_chosen
         about = {"name": start.name, "epoch": start.epoch, "shape": asdict(start.shape)}
         runs.save_checkpoint(tmp_path / "runs/mine/prior" / start.name / "checkpoint.safetensors", start.tensors, about)
     given = {"study": "mine", "dataset": "h3ds", "root": "photos", "subject": "egg", "of": "[sphere, own]", "preset": "SMOKE"}
-    given |= {"share": "0.1", "held_out": "true"}
+    given |= {"share": "0.1", "carry": "{own: [geometry, colour]}"}
     command = [sys.executable, "-m", "heads", "run", "notebooks/08_choose.py", "out.ipynb", "--record"]
     command += ["runs/mine/choose/egg.v3.s0/record.json", *(word for pair in given.items() for word in ("-p", *pair))]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "lib"), "OMP_NUM_THREADS": "1"}
@@ -208,3 +213,8 @@ def test_the_notebook_tries_the_named_priors_of_a_study_and_says_which_is_chosen
     assert record.losses == pytest.approx(table["loss"].to_dict())
     assert record.scores["face_rigid_mm"] == pytest.approx(table.loc["own", "face_rigid_mm"])
     assert "chosen: own, the best of them; it costs 0.00 mm" in (tmp_path / "out.ipynb").read_text()
+    assert table["fitted"].tolist() == ["0 1", "0 1"] and table["judged"].tolist() == [2, 2]
+    scene = h3ds.load_scene(tmp_path / "photos", "egg", 3)
+    carried = [priors.carrying(start, ("geometry", "colour")) for start in starts]
+    expected = choose.trial(scene, carried, idr.SMOKE, share=0.1)
+    assert table["loss"].tolist() == pytest.approx([one.loss for one in expected], rel=1e-3)

@@ -369,6 +369,47 @@ def test_a_study_leaves_the_figures_that_the_posts_are_made_of(studied: tuple[Pa
     assert {"stage", "runs", "seconds"} <= set(stages.columns)
 
 
+CHOICE = """
+data: {kind: h3ds, root: faces, config: faces/mine.toml}
+subjects: [anna]
+views: {3: {overrides: {epochs: 10}}}
+preset: SMOKE
+priors:
+  long: {kind: scan, subject: bert, views: 3, epochs: 20, carry: [geometry, colour]}
+  short: {kind: scan, subject: carl, views: 3, epochs: 1}
+methods:
+  baseh3d: {prior: [long, short]}
+choose: {of: [long, short], share: 0.5}
+"""
+
+
+def test_a_study_that_chooses_leaves_its_trials_which_come_back_when_they_have_gone(
+    repository: Path, ellipsoid_scene: Scene
+) -> None:
+    foreign_folder(repository / "faces", ellipsoid_scene, ["anna", "bert", "carl"])
+    (repository / "config" / "chosen.yaml").write_text(CHOICE)
+    done = heads(repository, "study", "config/chosen.yaml")
+    assert done.returncode == 0, done.stderr
+    path = repository / "results" / "chosen_trials.csv"
+    first = runs.read_trials(path)
+    assert first[["subject", "prior", "views", "fitted", "judged"]].to_numpy().tolist() == [
+        ["anna", "long", 3, "0 1", "2"],
+        ["anna", "short", 3, "0 1", "2"],
+    ]
+    np.testing.assert_allclose(first["loss"], first["rgb"] + 100 * first["mask"], atol=1e-4)
+    about = json.loads((repository / "results" / "chosen.json").read_text())
+    assert about["choose"] == {"of": ["long", "short"], "share": 0.5, "views": 3, "held_out": True}
+    record = runs.read_record(repository / "runs" / "chosen" / "choose" / "anna.v3.s0" / "record.json")
+    assert (record.status, record.scores, record.config["epochs"]) == ("ok", {}, 10)
+    assert record.losses == pytest.approx(first.set_index("prior")["loss"].to_dict(), abs=1e-6)
+
+    shutil.rmtree(repository / "runs" / "chosen" / "choose")
+    path.unlink()
+    again = heads(repository, "study", "config/chosen.yaml")
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(runs.read_trials(path), first)
+
+
 @pytest.mark.parametrize("name", ["synthetic", "h3ds"])
 def test_the_large_studies_are_planned_without_their_data(repository: Path, name: str) -> None:
     plan = study.read(repository / "config" / f"{name}.yaml")
@@ -382,6 +423,7 @@ def test_the_large_studies_are_planned_without_their_data(repository: Path, name
     kinds = [plan.priors[prior].kind for prior in plan.trained_priors()]
     assert int(counts["prior"]) == kinds.count("scan") and int(counts["autodecoder"]) == kinds.count("autodecoder")
     assert int(counts["data"]) == len(plan.data_jobs()) and int(counts["reconstruct"]) == len(plan.fit_jobs())
+    assert int(counts.get("choose", 0)) == len(plan.choose_jobs())
 
 
 def test_the_study_of_h3ds_runs_on_a_made_up_set_in_its_layout(repository: Path, ellipsoid_scene: Scene) -> None:

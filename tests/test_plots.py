@@ -148,14 +148,17 @@ def test_strips_show_every_head_and_leave_room_for_a_method_without_one() -> Non
         plots.strips({"face": {"none": pd.Series(dtype=float)}})
 
 
-def test_choices_mark_the_first_prior_and_that_of_the_smallest_loss() -> None:
+def test_choices_mark_the_first_prior_and_those_that_the_rules_choose() -> None:
     errors = pd.DataFrame({"one": [1.0, 2.0], "two": [3.0, 1.0]}, index=["ada", "ben"])
     losses = pd.DataFrame({"one": [0.2, 0.1], "two": [0.1, np.nan]}, index=["ada", "ben"])
-    axes = plots.choices({"face": errors}, losses).axes[0]
-    marked = {mark: [line.get_ydata()[0] for line in axes.lines if line.get_marker() == mark] for mark in "><"}
-    assert marked == {">": [1.0, 2.0], "<": [3.0]}  # for ben a loss is missing, so nothing is chosen
-    with pytest.raises(ValueError, match="an error for each head and prior"):
-        plots.choices({"face": errors[:1]}, losses)
+    figure = plots.choices({"face": errors}, {"held out": losses, "used": -errors[1:]})
+    axes = figure.axes[0]
+    marked = {mark: [line.get_ydata()[0] for line in axes.lines if line.get_marker() == mark] for mark in "><^"}
+    assert marked == {">": [1.0, 2.0], "<": [3.0], "^": [2.0]}  # for ben a loss is missing, so nothing is chosen; for ada a row
+    assert {"a prior", "the first prior", "held out", "used"} == {text.get_text() for text in figure.legends[0].get_texts()}
+    for shown, chosen_by in ((errors[:1], losses), (errors[["two", "one"]], losses)):
+        with pytest.raises(ValueError, match="an error for each head and prior"):
+            plots.choices({"face": shown}, {"held out": chosen_by})
 
 
 def test_a_palette_keeps_the_picture_and_makes_the_file_smaller(tmp_path: Path) -> None:

@@ -156,6 +156,24 @@ def test_results_that_are_not_there_or_not_whole_are_named(tmp_path: Path) -> No
         posts.read(tmp_path, "quick")
 
 
+def test_the_trials_of_a_study_that_makes_a_choice_are_read_and_have_to_be_there(tmp_path: Path) -> None:
+    write(tmp_path, rows([4], [2]))
+    assert posts.read(tmp_path, "quick").trials.empty  # it makes none
+    trials = invented.trials()
+    invented.write(tmp_path, "quick", rows([4], [2]), trials=pd.concat([trials, trials.assign(views=4, loss=9.0)]))
+    found = posts.read(tmp_path, "quick")
+    assert len(found.trials) == 60 and (found.trials["fitted"] == "5 31").all() and (found.trials["judged"] == "12").all()
+    pd.testing.assert_frame_equal(posts.at(found, 3).trials.reset_index(drop=True), trials.reset_index(drop=True))
+    path = tmp_path / "results" / "quick_trials.csv"
+    for broken, sentence in ((trials[:0], "a loss in each"), (trials.drop(columns="judged"), "there is no column judged")):
+        broken.to_csv(path, index=False)
+        with pytest.raises(ValueError, match=rf"quick_trials\.csv: .*{sentence}"):
+            posts.read(tmp_path, "quick")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"quick_trials\.csv: there are no such trials"):
+        posts.read(tmp_path, "quick")
+
+
 def test_a_figure_that_was_not_drawn_is_named() -> None:
     with pytest.raises(FileNotFoundError, match=r"comparison_ada\.png: the study did not leave this figure"):
         posts.comparison(results([4], [2]), "ada")

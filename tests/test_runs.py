@@ -368,6 +368,34 @@ def test_the_table_is_read_back_as_written_and_the_same_records_give_the_same_by
     pd.testing.assert_frame_equal(runs.read_table(first), runs.table(plan), check_dtype=False)
 
 
+def test_the_trials_of_a_study_are_those_of_the_choices_that_were_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Snakefile").touch()
+    (tmp_path / "mine.yaml").write_text(
+        "{data: {kind: synthetic}, subjects: [ben, ada, cleo], views: [3], preset: SMOKE, methods: {idr: {prior: sphere}}, "
+        "priors: {one: {kind: scan, subject: eve}, two: {kind: scan, subject: fay}}, choose: {of: [one, two]}}"
+    )
+    plan = study.read("mine.yaml")
+    ben, ada, cleo = plan.choose_jobs()
+    assert runs.trials(plan).empty and list(runs.trials(plan).columns) == list(runs.TRIALS)
+    rows = pd.DataFrame({"prior": ["one", "two"], "loss": [0.12345678, 2.0], "rgb": 0.1, "mask": 0.2, "chosen": [True, False]})
+    for job in (ben, ada):
+        runs.write_table(job.folder / "trials.csv", rows.assign(fitted="0 1", judged="2"))
+    runs.write_record(ben.record, Record("08_choose"))
+    runs.write_record(ada.record, Record("08_choose", "failed", "no prior"))  # its table is an earlier run's
+    found = runs.trials(plan)
+    assert list(found.columns) == list(runs.TRIALS)
+    assert found.to_dict("list") == {
+        "subject": ["ben", "ben"], "prior": ["one", "two"], "views": [3, 3], "loss": [0.123457, 2.0], "rgb": [0.1, 0.1],
+        "mask": [0.2, 0.2], "fitted": ["0 1", "0 1"], "judged": ["2", "2"],
+    }  # fmt: skip
+    runs.write_table(tmp_path / "t.csv", found)
+    pd.testing.assert_frame_equal(runs.read_trials(tmp_path / "t.csv"), found)
+    runs.write_record(cleo.record, Record("08_choose"))
+    with pytest.raises(FileNotFoundError, match=r"cleo\.v3\.s0/trials\.csv: there are no such trials"):
+        runs.trials(plan)
+
+
 def test_a_table_that_is_missing_or_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"quick\.csv: there is no such table"):
         runs.read_table(tmp_path / "quick.csv")

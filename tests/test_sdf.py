@@ -66,3 +66,10 @@ def test_a_senseless_shape_is_refused() -> None:
         sdf.Shape(depth=1)
     with pytest.raises(ValueError, match="39"):
         sdf.Shape(width=39)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    with pytest.raises(ValueError, match=r"'cuda': torch .* finds no GPU here"):
+        sdf.device("cuda")
+    assert sdf.device("cpu") == torch.device("cpu")

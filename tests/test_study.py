@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from heads import autodecoder, idr, priors, runs, study
-from heads.__main__ import show_study
+from heads.__main__ import failures, show_study, to_do_again
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -174,6 +174,88 @@ def test_only_scans_are_subjects_and_all_are_seen_in_the_light_of_the_data(tmp_p
     assert {job.light for job in study.read(written(tmp_path, GOOD)).data_jobs()} == {"varied"}
 
 
+CHOICE = FULL + "choose: {of: [one, three]}\n"
+
+
+def test_a_choice_is_made_for_every_subject_with_the_settings_of_its_fits_and_the_first_seed(tmp_path: Path) -> None:
+    assert study.read(written(tmp_path, FULL)).choose_jobs() == []
+    jobs = study.read(written(tmp_path, CHOICE)).choose_jobs()
+    assert [job.name for job in jobs] == ["ada.v3.s0", "ben.v3.s0"]
+    expected = study.ChooseJob(
+        "mine", "synthetic", "runs/mine/data/synthetic", subject="ada", of=["one", "three"], views=3, held_out=True, share=0.2,
+        seed=0, preset="SMOKE", carry={"three": ["geometry", "colour"]}, score=False, overrides={"rays": 64, "grid": 16},
+    )  # fmt: skip
+    assert jobs[0] == expected
+    text = CHOICE.replace("of: [one, three]", "of: [one, two], share: 1, views: 8, held_out: false").replace(
+        "seed: 1,", "seed: 1, size: 64,"
+    )
+    text = text.replace("8: {overrides", "8: {seeds: [7, 0], overrides")
+    (job, _) = study.read(written(tmp_path, text)).choose_jobs()
+    assert (job.of, job.share, job.views, job.held_out, job.seed, job.carry) == (["one", "two"], 1.0, 8, False, 7, {})
+    assert job.overrides == {"rays": 96, "grid": 16, "epochs": 7}
+    text = CHOICE.replace("epochs: 5, carry", "epochs: 5, schedule: shipped, carry").replace("eve,", "eve, schedule: shipped,")
+    assert study.read(written(tmp_path, text)).choose_jobs()[0].schedule == "shipped"
+
+
+def test_a_choice_waits_for_its_subject_and_its_priors_which_are_made_even_if_no_method_starts_from_them(tmp_path: Path) -> None:
+    text = GOOD.replace("[single, other]", "single").replace("schedule: shipped, ", "") + "choose: {of: [other, single]}\n"
+    plan = study.read(written(tmp_path, text))
+    assert plan.trained_priors() == ["single", "other"] and "other.ada" in [job.name for job in plan.data_jobs()]
+    names = ("data/synthetic.ben", "prior/other/record", "prior/single/record")
+    assert plan.before(plan.choose_jobs()[1]) == [Path(f"runs/mine/{name}.json") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("{of: [one, three]}", "[one, three]", "choose: expected a table of of, share, views, held_out, not ['one', 'three']"),
+        ("{of: [one, three]}", "{}", "choose: of is missing"),
+        ("{of: [one, three]}", "{of: one}", "choose: of: expected a list of at least one entry, not 'one'"),
+        ("{of: [one, three]}", "{of: [one]}", "choose: of: a choice takes two priors at least, not 'one' alone"),
+        ("{of: [one, three]}", "{of: [one, one]}", "choose: of: 'one' stands twice"),
+        ("{of: [one, three]}", "{of: [one, thre]}", "choose: of: 'thre' is not known; did you mean 'three'?"),
+        ("{of: [one, three]}", "{of: [one, mean]}", "priors of kind scan are tried, but 'mean' is of kind average"),
+        ("{of: [one, three]}", "{of: [one, sphere]}", "priors of kind scan are tried, but 'sphere' is of kind sphere"),
+        ("[one, three]}", "[one, three], share: 0}", "choose: share: expected a number above 0 and at most 1, not 0"),
+        ("[one, three]}", "[one, three], share: 20%}", "choose: share: expected a number above 0 and at most 1, not '20%'"),
+        ("[one, three]}", "[one, three], views: 5}", "choose: views: 5 is none of the study's (3, 4, 8)"),
+        ("[one, three]}", "[one, three], held_out: 3}", "choose: held_out: expected true or false, not 3"),
+        ("[one, three]}", "[one, three], heldout: true}", "choose: 'heldout' is not known; did you mean 'held_out'?"),
+        ("gil,", "gil, schedule: shipped,", "choose: of: 'one' and 'three' have different schedules"),
+    ],
+)
+def test_what_is_wrong_with_a_choice_is_said(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        study.read(changed(tmp_path, old, new, CHOICE))
+    assert sentence in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_from_one_photograph_nothing_can_be_held_out(tmp_path: Path) -> None:
+    text = CHOICE.replace("4: {},", "4: {}, 1: {},").replace("[one, three]}", "[one, three], views: 1, held_out: false}")
+    assert [job.views for job in study.read(written(tmp_path, text)).choose_jobs()] == [1, 1]
+    with pytest.raises(ValueError, match="choose: views: holding out a photograph takes two at least, not 1"):
+        study.read(written(tmp_path, text.replace("held_out: false", "held_out: true")))
+
+
+def test_a_choice_that_failed_is_named_and_done_again_and_one_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, CHOICE))
+    for job in map(plan.score_job, plan.fit_jobs()):
+        runs.write_record(job.record, runs.Record("04_evaluate"))
+    ada, ben = plan.choose_jobs()
+    runs.write_record(ada.record, runs.Record("08_choose", "failed", "no surface"))
+    assert failures(plan) == [
+        "failed: choose.ada.v3.s0: no surface",
+        "not finished: choose.ben.v3.s0 (see runs/mine/notebooks)",
+    ]
+    assert to_do_again(plan) == [ada.record]
+    runs.write_record(ada.record, runs.Record("08_choose"))
+    runs.write_record(ben.record, runs.Record("08_choose", files=["gone.csv"]))
+    assert failures(plan) == [] and to_do_again(plan) == [ben.record]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -256,6 +338,21 @@ def test_a_dry_run_counts_the_jobs_of_each_stage_and_names_each_kind_of_fit_once
         "h3dnet from heads views 3 (seed 0, 1), 4 (seed 0)",
         "h3dnet+colour from tinted views 3 (seed 2, 3)",
     ]
+
+
+def test_a_dry_run_says_among_what_is_chosen_and_by_which_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, CHOICE)
+    show_study(Path("mine.yaml"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("08_")] == [["08_choose", "2", "0"]]
+    said = "a choice for each subject among one, three: trials of 0.2 of a fit, the last of 3 photographs held out (seed 0)"
+    assert lines[-1] == said
+    written(tmp_path, CHOICE.replace("of: [one, three]", "of: [one, three], held_out: false, views: 4"))
+    show_study(Path("mine.yaml"))
+    assert "0.2 of a fit, judged by the 4 photographs used (seed 0)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -380,6 +477,10 @@ def test_a_name_says_what_is_carried_over_where_that_is_not_all() -> None:
         (study.AverageJob, {"of": ["../one"]}, "of: '../one' is no name"),
         (study.DataJob, {"light": "dark"}, "light: 'dark' is not known"),
         (study.ScoreJob, {"carry": ["hair"]}, "carry: 'hair' is not known"),
+        (study.ChooseJob, {"carry": {"one": ["geometry"]}}, "carry: 'one' is not known"),
+        (study.ChooseJob, {"of": ["one"], "carry": {"one": ["hair"]}}, "carry: one: 'hair' is not known"),
+        (study.ChooseJob, {"share": 1.5}, "share: expected a number above 0 and at most 1, not 1.5"),
+        (study.ChooseJob, {"schedule": "slow"}, "schedule: 'slow' is not known"),
     ],
 )
 def test_a_job_that_cannot_be_done_is_refused(job: type, changes: dict[str, Any], sentence: str) -> None:
@@ -411,6 +512,10 @@ def test_the_full_study_is_ten_others_in_five_numbers_of_views_and_nine_single_p
     )
     fits = [fit for fit in plan.fit_jobs() if fit.subject == "anna"]
     assert {fit.prior for fit in fits if (fit.method, fit.views) == ("baseh3d", 3)} == {prior.name for prior in scans}
+    choices = plan.choose_jobs()
+    assert [job.subject for job in choices] == list(plan.subjects) and all(job.held_out for job in choices)
+    assert {(*job.of, job.views, job.seed) for job in choices} == {("one-500", "two-500", "three-500", 3, 0)}
+    assert choices[0].overrides == fits[0].overrides and choices[0].preset == fits[0].preset
     for method in ("idr", "baseh3d", "average", "h3dnet"):
         asked = {(fit.views, fit.seed) for fit in fits if fit.method == method}
         assert asked == {(3, 0), (3, 1), (4, 0), (8, 0), (16, 0), (32, 0)}

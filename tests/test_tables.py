@@ -1,5 +1,7 @@
 """The tables of the posts against numbers that can be counted by hand."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def study(table: pd.DataFrame, name: str = "synthetic") -> posts.Results:
 
 
 def few() -> posts.Results:
-    return posts.at(study(invented.synthetic()), 3)
+    return posts.at(replace(study(invented.synthetic()), trials=invented.trials()), 3)
 
 
 def test_table_2_holds_means_and_spreads_of_the_heads_that_succeeded() -> None:
@@ -73,19 +75,62 @@ def test_what_was_chosen_on_one_head_is_followed_to_the_others() -> None:
     assert "a prior of 500 epochs is better than one of 2000" in tables.epochs(few())
 
 
-def test_choosing_by_the_loss_is_counted_against_the_best_the_first_and_a_draw() -> None:
+def test_every_rule_chooses_among_the_tried_priors_and_is_counted_against_the_best_the_first_and_a_draw() -> None:
     said = tables.choices(few())
-    assert "| all nine | smallest loss after a short trial | 10 of 10 | 1.55 ± 0.29 |" in said
-    assert "| the three of 500 epochs | always the first, `one-500` | 1 of 10 | 1.95 ± 0.29 |" in said
+    tried = "| the three that were tried | smallest loss on"
+    errors = np.array([3.0, *(2 * (2.0 + 0.1 * i - 0.9) for i in range(1, 9)), 2 * 3.15])  # by the photograph held out, head
+    cells = f"9 of 10 | {errors.mean():.2f} ± {errors.std():.2f} | 0.23 (0.00 to 0.69) |"  # 2.30 mm on one head of ten
+    assert re.search(re.escape(f"{tried} a photograph held out, after a short trial | 9 of 10") + ".*" + re.escape(cells), said)
+    assert f"{tried} the photographs used, after a fifth of the fit | 10 of 10 | 1.59 ± 0.25 | 0.00 (0.00 to 0.00) |" in said
+    assert "| the three that were tried | always the first, `one-500` | 1 of 10 | 1.95 ± 0.29 | 0.36 (0.28 to 0.40) |" in said
+    assert "| the three that were tried | one at random | 3.3 of 10 |" in said
+    assert "| all nine | smallest loss on the photographs used, at the end of the fit | 10 of 10 | 1.55 ± 0.29 |" in said
+    assert "| all nine | smallest loss on a photograph held out" not in said and said.count("| all nine |") == 5
+
+
+def test_what_a_choice_costs_is_said_and_whether_it_is_better_than_the_other_rules() -> None:
+    said = tables.choice_sentences(few())
+    assert "takes the best of the three that were tried on nine of ten heads (a draw at random would on 3.3)" in said
+    assert "and costs 0.23 mm against it (95% interval 0.00 to 0.69)" in said
+    assert (
+        "the prior chosen so and that of the smallest loss on the photographs used, at the end of the fit, are not told apart"
+        in said
+    )
     worst = few()
-    worst.table["trial_loss"] *= -1
+    worst.trials["loss"] *= -1
     said = tables.choice_sentences(worst)
-    assert "takes the best of all nine priors on none of ten heads (a draw at random would on 1.1)" in said
-    assert "The prior chosen so is worse than always the first by" in said
-    without = few()
-    without.table["trial_loss"] = np.nan
-    with pytest.raises(ValueError, match="synthetic: trial_loss: no subject has an error and a loss"):
-        tables.choices(without)
+    assert "tried on one of ten heads" in said and "The prior chosen so is worse than always the first by" in said
+
+
+def test_all_rules_choose_for_the_heads_of_which_there_are_all_numbers() -> None:
+    found = few()
+    without = replace(found, trials=found.trials[(found.trials["subject"] != "jamal") | (found.trials["prior"] == "one-500")])
+    said = tables.choices(without)
+    assert (
+        said.count(" 9 of 9 ") == 2 * 4
+        and "| all nine | smallest loss on the photographs used, at the end of the fit | 10 of 10 |" in said
+    )
+    assert list(tables.losses(without, ["one-500", "two-500"])) == list(tables.CHOOSERS)
+    assert list(tables.losses(without, ["one-500", "one-1000"])) == ["trial_loss", "final_loss"]
+    found.table["trial_loss"] = np.nan
+    with pytest.raises(ValueError, match="synthetic: trial_loss: no head has a loss from all of one-500, two-500 and three-500"):
+        tables.choices(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda rows: rows[:0], "trials from as many photographs as the fits were expected, there are none"),
+        (lambda rows: rows.assign(judged="31"), "trials judged by a photograph that they have not seen were expected"),
+        (
+            lambda rows: rows.replace("two-500", "four-500"),
+            "the prior four-500 was tried, but no fit of BaseH3D-Net starts from it",
+        ),
+    ],
+)
+def test_trials_that_say_something_else_are_refused(change: Callable[[pd.DataFrame], pd.DataFrame], sentence: str) -> None:
+    with pytest.raises(ValueError, match=rf"synthetic_trials\.csv: {sentence}"):
+        tables.choices(replace(few(), trials=change(invented.trials())))
 
 
 def test_the_sweep_has_a_column_for_each_number_of_photographs() -> None:

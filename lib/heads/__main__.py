@@ -146,7 +146,7 @@ def show_study(path: Path) -> int:
     fits = plan.fit_jobs()
     stages: dict[str, list[Path]] = {}
     made = [*plan.data_jobs(), *map(plan.prior_job, plan.trained_priors())]
-    for job in [*made, *fits, *map(plan.score_job, fits), plan.table_job()]:
+    for job in [*made, *fits, *map(plan.score_job, fits), *plan.choose_jobs(), plan.table_job()]:
         stages.setdefault(job.notebook, []).append(job.record)
     print(f"{path}: subjects {', '.join(plan.subjects)} of {plan.dataset}; preset {plan.preset}\n")
     print(f"{'stage':<16}{'jobs':>6}{'done':>6}")
@@ -161,6 +161,13 @@ def show_study(path: Path) -> int:
     for what, seeds in asked.items():
         views = [f"{views} (seed {', '.join(map(str, numbers))})" for views, numbers in seeds.items()]
         print(f"  {what:<{width}}  views {', '.join(views)}")
+    for job in plan.choose_jobs()[:1]:
+        judged = (
+            f"the last of {job.views} photographs held out" if job.held_out else f"judged by the {job.views} photographs used"
+        )
+        print(
+            f"\na choice for each subject among {', '.join(job.of)}: trials of {job.share:g} of a fit, {judged} (seed {job.seed})"
+        )
     return 0
 
 
@@ -204,7 +211,8 @@ def to_do_again(plan: study.Study) -> list[Path]:
     """Records of failed runs, and of those whose files have gone since."""
     fits = plan.fit_jobs()
     paths = [job.record for job in plan.data_jobs()] + [plan.prior_job(name).record for name in plan.trained_priors()]
-    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits] + [plan.table_job().record]
+    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits]
+    paths += [job.record for job in plan.choose_jobs()] + [plan.table_job().record]
     return [path for path in paths if path.is_file() and not whole(path)]
 
 
@@ -218,14 +226,15 @@ def whole(path: Path) -> bool:
 
 
 def failures(plan: study.Study) -> list[str]:
-    """A line for each run of the study that has no score."""
+    """A line for each run of the study that has no score, and for each choice of a prior that was not made."""
     lines = []
-    for fit in plan.fit_jobs():
-        path = plan.score_job(fit).record
+    asked = {fit.name: plan.score_job(fit).record for fit in plan.fit_jobs()}
+    asked |= {f"choose.{job.name}": job.record for job in plan.choose_jobs()}
+    for name, path in asked.items():
         if not path.is_file():
-            lines.append(f"not finished: {fit.name} (see runs/{plan.name}/notebooks)")
+            lines.append(f"not finished: {name} (see runs/{plan.name}/notebooks)")
         elif (record := runs.read_record(path)).status != "ok":
-            lines.append(f"failed: {fit.name}: {record.reason}")
+            lines.append(f"failed: {name}: {record.reason}")
     return lines
 
 

@@ -92,7 +92,7 @@ def train(
 ) -> Trained:
     """Fit one network, and a code for each head, to all heads; with `colours`, a colour network to their photographs too."""
     _check(heads, colours)
-    device = torch.device(config.device)
+    device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
     geometry = sdf.ImplicitNetwork(config.shape, generator).to(device)
     geometry.code.requires_grad_(False)

@@ -1,7 +1,9 @@
 """Which of several priors to start from, by the photographs alone: a short fit from each, and the one that explains them best.
 
-The scan has no part in it. What is compared is the loss of the photographs, `rgb + mask_weight * mask` (the eikonal term says
-nothing about them), over all pixels and at one sharpness `config.alpha`, because priors of other epochs are trained at others.
+The scan has no part in it. The photographs that a fit has used it explains about equally well from any start (LOG.md, on one
+person), so it is judged by one that it has not seen. What is compared is the loss of the photographs, `rgb + mask_weight * mask`
+(the eikonal term says nothing about them), over all pixels and at one sharpness `config.alpha`, because priors of other epochs
+are trained at others.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,12 +45,13 @@ def trial(
     *,
     share: float = 0.2,
     seed: int = 0,
-    held_out: bool = False,
+    held_out: bool = True,
     progress: Callable[[str], idr.OnStep] | None = None,
 ) -> list[Trial]:
-    """A short fit from each prior, `share` of the epochs of `config`, judged by its photographs or by the last one, `held_out`.
+    """A short fit from each prior, `share` of the epochs of `config`, judged by the last photograph, which it does not see.
 
-    A photograph held out is not seen by the fit. A trial is a whole fit of fewer epochs, with step sizes that fall over these.
+    Without `held_out`, it sees all and is judged by all. A trial is a whole fit of fewer epochs, with step sizes that fall over
+    these. What of a prior is carried over is for `priors.carrying` to say.
     `progress` makes the `on_step` of a fit from its prior's name. ValueError for priors of one name, or a share not in (0, 1].
     """
     names = [start.name for start in starts]
@@ -91,7 +94,7 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
     `tensors` are those of a reconstruction (`geometry.*`, `colour.*`), `config.shape` that of its geometry. Means over every
     fourth pixel of every photograph, whatever its mask says: no pixel is drawn by chance, so that equal heads have equal losses.
     """
-    device, generator = torch.device(config.device), torch.Generator().manual_seed(0)
+    device, generator = sdf.device(config.device), torch.Generator().manual_seed(0)
     saved = priors.Prior("reconstruction", config.shape, 0, tensors)
     for name in ("geometry", "colour"):
         if not priors.part(saved, name):

@@ -51,9 +51,7 @@ class Config:
     eikonal_weight: float = 0.1
     mask_weight: float = 100.0
     clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
-    code_epochs: float = (
-        100.0  # of a prior with codes: first the code alone, the decoder frozen (H3D-Net; its text leaves it open)
-    )
+    code_epochs: float = 100.0  # of a prior with codes: so long the decoder is frozen (H3D-Net's text leaves it open)
     code_step_size: float = 1e-3
     code_weight: float = 1e-3  # of the code's squared length
     start_code: str = "mean"  # of the training heads' codes, or zero
@@ -114,6 +112,8 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     step_size=5e-4,
     colour_step_size=2e-3,
     clip=2.0,
+    code_epochs=400.0,
+    code_step_size=5e-3,
     cell_mm=2.0,
 )
 SMOKE = replace(
@@ -233,7 +233,7 @@ def fit(
 ) -> Reconstruction:
     """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
     priors.check_surface(prior)
-    device = torch.device(config.device)
+    device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
     config = replace(config, shape=prior.shape)
     geometry = priors.network(prior, generator=generator, start_code=config.start_code).to(device)

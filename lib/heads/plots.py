@@ -367,24 +367,32 @@ def strips(values: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
     return figure
 
 
-def choices(errors: Mapping[str, pd.DataFrame], losses: pd.DataFrame) -> Figure:
-    """Every head's errors from several priors (region -> heads x priors, mm), with the prior of the smallest loss marked."""
-    if losses.empty or any(table.shape != losses.shape for table in errors.values()):
+def choices(errors: Mapping[str, pd.DataFrame], losses: Mapping[str, pd.DataFrame]) -> Figure:
+    """Every head's errors from several priors (region -> heads x priors, mm), with the first one and those chosen marked.
+
+    `losses` (rule -> heads x priors, at most three rules): each takes the prior of the smallest, where a head has them all.
+    """
+    priors = {tuple(table.columns) for table in (*errors.values(), *losses.values())}
+    if (
+        not losses
+        or len(priors) != 1
+        or any(set(loss.index) - set(table.index) for table in errors.values() for loss in losses.values())
+    ):
         raise ValueError("an error for each head and prior of the losses was expected")
     figure, panels = _panels(list(errors), 2.4)
     for axes, table in zip(panels, errors.values(), strict=True):
-        for i, (row, loss) in enumerate(zip(table.to_numpy(), losses.reindex(table.index).to_numpy(), strict=True)):
+        for i, (head, row) in enumerate(zip(table.index, table.to_numpy(), strict=True)):
             axes.plot(np.full(len(row), i), row, "o", color=FAINT, markersize=4, alpha=0.7, markeredgewidth=0, label="a prior")
             axes.plot(i - 0.18, row[0], ">", color=COLOURS[0], markersize=5.5, label="the first prior")
-            if np.isfinite(loss).all():
-                axes.plot(
-                    i + 0.18, row[loss.argmin()], "<", color=COLOURS[1], markersize=5.5, label="the one of the smallest loss"
-                )
+            for k, (rule, loss) in enumerate(losses.items()):
+                if head in loss.index and np.isfinite(loss.loc[head]).all():
+                    taken = row[loss.loc[head].to_numpy().argmin()]
+                    axes.plot(i + 0.16 + 0.14 * k, taken, "<^v"[k], color=COLOURS[1 + k], markersize=5.5, label=rule)
         axes.set_xticks(range(len(table)), [str(name) for name in table.index], rotation=45 if len(table) > 6 else 0)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("error, mm", fontsize=8.5, color=INK)
     handles = {name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)
     return figure
 
 

@@ -45,7 +45,8 @@ class Results:
     """A study as the posts read it: `table` has a row for each run, `stages` one for each stage, `about` is results/STUDY.json.
 
     `published` are the numbers of others (method, views, face, face_std, head, head_std in mm, protocol, source, bib), `figures`
-    the folder of the study's figures as a post names it, and `page` the post, which is part of the names of its tables.
+    the folder of the study's figures as a post names it, and `page` the post, which is part of the names of its tables. `trials`
+    has a row for each subject and prior of the study's `choose` (runs.TRIALS), none where it has no such key.
     """
 
     study: str
@@ -56,6 +57,7 @@ class Results:
     folder: Path = Path()
     figures: str = ""
     page: str = ""
+    trials: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(runs.TRIALS)))
 
     @property
     def subjects(self) -> list[str]:
@@ -84,15 +86,18 @@ def read(root: Path | str, study: str, page: str = "") -> Results:
     if scores.empty or not np.isfinite(scores.to_numpy(dtype=float)).all():
         raise ValueError(f"{path}: four numbers in every row whose status is ok, and one such row, were expected")
     stages_path, about_path = root / "results" / f"{study}_stages.csv", root / "results" / f"{study}.json"
+    about = json.loads(about_path.read_text(encoding="utf-8")) if about_path.is_file() else {}
+    trials_path = root / "results" / f"{study}_trials.csv"
     return Results(
         study=study,
         table=table,
         stages=read_csv(stages_path, ("stage", "runs", "seconds")),
-        about=json.loads(about_path.read_text(encoding="utf-8")) if about_path.is_file() else {},
+        about=about,
         published=read_csv(root / "blog" / "published.csv", PUBLISHED),
         folder=root / "figures" / study,
         figures=f"../figures/{study}",
         page=page,
+        trials=runs.read_trials(trials_path) if about.get("choose") else pd.DataFrame(columns=list(runs.TRIALS)),
     )
 
 
@@ -111,7 +116,7 @@ def at(results: Results, views: int) -> Results:
     table = results.table[results.table["views"] == views]
     if table.empty:
         raise ValueError(f"{results.study}: runs with {views} photographs were expected, there are none")
-    return replace(results, table=table)
+    return replace(results, table=table, trials=results.trials[results.trials["views"] == views])
 
 
 # ---- numbers in words

@@ -36,6 +36,8 @@ ASKED = ("subject", "method", "prior", "views", "seed", "preset")
 LOSSES = ("trial_loss", "final_loss")  # of a fit to its photographs: after a fifth of its steps, and at its end
 COLUMNS = (*ASKED[:5], "status", "reason", *METRICS, "seconds", "peak_mb", "device", "commit", "preset", "carry", *LOSSES)
 
+TRIALS = ("subject", "prior", "views", "loss", "rgb", "mask", "fitted", "judged")  # of results/STUDY_trials.csv
+
 
 def root() -> Path:
     """The repository: the nearest folder, from the current one upwards, that has a Snakefile; or a clone below; or here."""
@@ -296,6 +298,36 @@ def photograph_losses(history: Sequence[Mapping[str, float]]) -> dict[str, float
         return sum(losses) / len(losses) if losses else math.nan
 
     return {"trial_loss": mean(0.15, 0.25), "final_loss": mean(0.9, 1.0)}
+
+
+def trials(study: Study) -> "pd.DataFrame":
+    """The trials of a study, a row for each subject and prior, of the choices that were made; the rest is in their records.
+
+    `fitted` and `judged` are the numbers of the photographs, `views` is how many there are.
+    """
+    import pandas as pd
+
+    found = [pd.DataFrame(columns=list(TRIALS))]
+    for job in study.choose_jobs():
+        path = root() / job.record
+        if path.is_file() and read_record(path).status == "ok":
+            rows = read_trials(root() / job.folder / "trials.csv", TRIALS[1:2] + TRIALS[3:])
+            found.append(rows.assign(subject=job.subject, views=job.views)[list(TRIALS)].round(6))
+    return pd.concat(found[1:] or found, ignore_index=True)
+
+
+def read_trials(path: Path, columns: Sequence[str] = TRIALS) -> "pd.DataFrame":
+    """Read trials with these columns; FileNotFoundError or ValueError names the file."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there are no such trials; `make study` writes them")
+    rows = pd.read_csv(path, dtype={"subject": str, "prior": str, "fitted": str, "judged": str})
+    if missing := [column for column in columns if column not in rows.columns]:
+        raise ValueError(f"{path}: the trials of a study were expected; there is no column {missing[0]}")
+    if rows.empty or not rows["loss"].map(math.isfinite).all():
+        raise ValueError(f"{path}: a row for each trial, and a loss in each, were expected")
+    return rows
 
 
 def stage_seconds(study: Study) -> dict[str, list[float]]:

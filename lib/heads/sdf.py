@@ -44,6 +44,13 @@ class Shape:
         return 3 + 6 * self.octaves
 
 
+def device(name: str) -> torch.device:
+    """The device of that name; ValueError where it asks for a GPU that this machine, or this build of torch, does not have."""
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch {torch.__version__} finds no GPU here; use device: cpu, or another machine")
+    return torch.device(name)
+
+
 def encode(x: Tensor, octaves: int) -> Tensor:
     """Positional encoding (N, D + 2 D octaves) of `x` (N, D): x, sin(x), cos(x), sin(2x), cos(2x), ... (IDR, `embedder.py`)."""
     angles = [x * 2.0**octave for octave in range(octaves)]

@@ -279,10 +279,13 @@ class ChooseJob:
     subject: str = "ada"
     of: list[str] = field(default_factory=list)
     views: int = 3
-    held_out: bool = False  # judge by the last photograph, which the trials then do not see
+    held_out: bool = True  # judge by the last photograph, which the trials do not see; or by all, which they have used
     share: float = 0.2  # of the epochs of a whole fit
     seed: int = 0
     preset: str = "LAPTOP"
+    schedule: str = ""  # "": as the preset says
+    carry: dict[str, Any] = field(default_factory=dict)  # prior -> the parts carried over, where these are not all
+    score: bool = True  # at the end, measure the heads of the trials against the scan; a study scores whole fits instead
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -290,6 +293,11 @@ class ChooseJob:
         for name in self.of:
             _name(name, "of")
         _one_of(self.preset, "preset", PRESETS)
+        _one_of(self.schedule or SCHEDULES[0], "schedule", SCHEDULES)
+        for name, parts in self.carry.items():
+            _one_of(name, "carry", self.of)
+            _carry(parts, f"carry: {name}")
+        _share(self.share, "share")
         _whole(self.seed, "seed", least=0)
 
     @property
@@ -415,6 +423,16 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Choose:
+    """A choice among the scan priors `of` for each test subject, from `views` photographs: trials of a `share` of a fit."""
+
+    of: tuple[str, ...]
+    share: float = 0.2
+    views: int = 3
+    held_out: bool = True
+
+
+@dataclass(frozen=True)
 class Study:
     """All of one YAML. `datasets` by name; the first is that of the test subjects."""
 
@@ -428,6 +446,7 @@ class Study:
     preset: str
     seeds: tuple[int, ...]
     overrides: dict[str, Any]
+    choose: Choose | None = None
 
     @property
     def dataset(self) -> str:
@@ -539,6 +558,33 @@ class Study:
         """What measures a fit."""
         return ScoreJob(**{f.name: getattr(fit, f.name) for f in fields(ScoreJob)})
 
+    def choose_jobs(self) -> list[ChooseJob]:
+        """A choice among the priors of `choose` for each test subject, with the settings and the first seed of its fits."""
+        if self.choose is None:
+            return []
+        views = next(views for views in self.view_sets if views.count == self.choose.views)
+        carried = {name: list(self.priors[name].carry) for name in self.choose.of}
+        return [
+            ChooseJob(
+                study=self.name,
+                dataset=self.dataset,
+                root=self.root(self.dataset),
+                config=self.datasets[self.dataset].config,
+                subject=subject,
+                of=list(self.choose.of),
+                views=views.count,
+                held_out=self.choose.held_out,
+                share=self.choose.share,
+                seed=(views.seeds or self.seeds)[0],
+                preset=self.preset,
+                schedule=self.priors[self.choose.of[0]].schedule,
+                carry={name: parts for name, parts in carried.items() if set(parts) != set(PARTS)},
+                score=False,
+                overrides=self.overrides | views.overrides,
+            )
+            for subject in self.subjects
+        ]
+
     def table_job(self) -> TableJob:
         """What makes the table and the figures, and saves them."""
         return TableJob(self.path, save=True, pictures=self.datasets[self.dataset].pictures)
@@ -549,7 +595,7 @@ class Study:
         pairs = [(prior.dataset, prior.subject) for prior in scans] + [(self.dataset, subject) for subject in self.subjects]
         return [self.data_job(*pair) for pair in dict.fromkeys(pairs)]
 
-    def before(self, job: PriorJob | AutodecoderJob | AverageJob | FitJob | ScoreJob) -> list[Path]:
+    def before(self, job: PriorJob | AutodecoderJob | AverageJob | FitJob | ScoreJob | ChooseJob) -> list[Path]:
         """The records that have to be there, and well, before `job`."""
         if isinstance(job, ScoreJob):
             return [job.folder / "fit.json"]
@@ -560,12 +606,14 @@ class Study:
         records = [self.data_job(job.dataset, job.subject).record]
         if isinstance(job, FitJob) and self.priors[job.prior].kind != "sphere":
             records.append(self.prior_job(job.prior).record)
+        if isinstance(job, ChooseJob):
+            records += [self.prior_job(name).record for name in job.of]
         return records
 
     def trained_priors(self) -> list[str]:
-        """Names of the priors that have to be made: those that some method uses, after those that they are averages of."""
+        """Names of the priors that have to be made: those that a method or a choice uses, after those they are averages of."""
         found: dict[str, None] = {}
-        for name in (prior for method in self.methods for prior in method.priors):
+        for name in (*(prior for method in self.methods for prior in method.priors), *(self.choose.of if self.choose else ())):
             prior = self.priors[name]
             found |= dict.fromkeys(prior.of if isinstance(prior, AveragePrior) else ())
             found |= {} if prior.kind == "sphere" else {name: None}
@@ -612,7 +660,7 @@ def unknown(word: object, known: Collection[str]) -> str:
 
 
 def _study(path: Path, raw: Any) -> Study:
-    keys = ("data", "subjects", "views", "methods", "priors", "preset", "seeds", "overrides")
+    keys = ("data", "subjects", "views", "methods", "priors", "preset", "seeds", "overrides", "choose")
     table = _table(raw, "the study", keys, required=("data", "subjects", "views", "methods", "preset"))
     datasets = {}
     own = _data(table["data"], "data")
@@ -651,6 +699,7 @@ def _study(path: Path, raw: Any) -> Study:
         preset=_one_of(table["preset"], "preset", PRESETS),
         seeds=_seeds(table.get("seeds", [0]), "seeds"),
         overrides=_table(table.get("overrides", {}), "overrides", None),
+        choose=_choose(table["choose"], priors, [views.count for views in view_sets]) if "choose" in table else None,
     )
     seen = set()
     for fit in study.fit_jobs():
@@ -807,6 +856,25 @@ def _entry(method: str, raw: Any, where: str, priors: dict[str, Prior], views: C
     )
 
 
+def _choose(raw: Any, priors: dict[str, Prior], views: Collection[int]) -> Choose:
+    table = _table(raw, "choose", ("of", "share", "views", "held_out"), required=("of",))
+    of = tuple(_one_of(name, "choose: of", priors) for name in _list(table["of"], "choose: of"))
+    for name in of:
+        if priors[name].kind != "scan":
+            raise ValueError(f"choose: of: priors of kind scan are tried, but {name!r} is of kind {priors[name].kind}")
+        if priors[name].schedule != priors[of[0]].schedule:
+            raise ValueError(f"choose: of: {of[0]!r} and {name!r} have different schedules; their trials would not compare")
+    if len(of) < 2:
+        raise ValueError(f"choose: of: a choice takes two priors at least, not {of[0]!r} alone")
+    count = _whole(table.get("views", Choose.views), "choose: views", least=1)
+    if count not in views:
+        raise ValueError(f"choose: views: {count} is none of the study's ({', '.join(map(str, views))})")
+    held_out = _yes_or_no(table.get("held_out", True), "choose: held_out")
+    if held_out and count < 2:
+        raise ValueError("choose: views: holding out a photograph takes two at least, not 1")
+    return Choose(of, _share(table.get("share", Choose.share), "choose: share"), count, held_out)
+
+
 def _seeds(raw: Any, where: str) -> tuple[int, ...]:
     return tuple(_whole(seed, where, least=0) for seed in _list(raw, where))
 
@@ -839,6 +907,12 @@ def _whole(raw: Any, where: str, least: int) -> int:
     if not isinstance(raw, int) or isinstance(raw, bool) or raw < least:
         raise ValueError(f"{where}: expected a whole number, {least} or more, not {raw!r}")
     return raw
+
+
+def _share(raw: Any, where: str) -> float:
+    if not isinstance(raw, int | float) or isinstance(raw, bool) or not 0 < raw <= 1:
+        raise ValueError(f"{where}: expected a number above 0 and at most 1, not {raw!r}")
+    return float(raw)
 
 
 def _yes_or_no(raw: Any, where: str) -> bool:

@@ -15,7 +15,11 @@ from heads.posts import PROTOCOLS, REGIONS, Results, code, label, listed, mm, pl
 from heads.stats import count, signed
 
 NUMBER = re.compile(r"[-+−±–./\d\s]*(of \d+)?")
-CHOOSERS = {"trial_loss": "smallest loss after a short trial", "final_loss": "smallest loss at the end"}
+CHOOSERS = {  # by which loss of the photographs a prior is chosen
+    "held_out": "smallest loss on a photograph held out, after a short trial",
+    "trial_loss": "smallest loss on the photographs used, after a fifth of the fit",
+    "final_loss": "smallest loss on the photographs used, at the end of the fit",
+}
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[str]], name: str, caption: str) -> str:
@@ -304,61 +308,102 @@ def on_one_head(results: Results, protocol: str = "rigid") -> str:
 
 
 def candidates(results: Results) -> dict[str, list[str]]:
-    """Sets of single-scan priors to choose among: all, and, where that is another set, those of the fewest epochs."""
-    about = scans(results)
-    fewest = min(int(prior["epochs"]) for prior in about.values())
-    short = [name for name, prior in about.items() if int(prior["epochs"]) == fewest]
-    sets = {f"all {count(len(about))}": list(about)}
-    return sets | ({f"the {count(len(short))} of {fewest} epochs": short} if 1 < len(short) < len(about) else {})
+    """Sets of single-scan priors to choose among: those that had a trial, and all, where these are more."""
+    everyone, tried = list(scans(results)), list(held_out(results).columns)
+    sets = {f"the {count(len(tried))} that were tried": tried}
+    return sets | ({f"all {count(len(everyone))}": everyone} if len(everyone) > len(tried) else {})
 
 
-def chosen(results: Results, names: Sequence[str], loss: str, region: str, protocol: str = "rigid") -> stats.Choice:
-    """What choosing among the priors `names` by a loss of the photographs (`CHOOSERS`) comes to."""
-    errors, losses = by_prior(results, f"{region}_{protocol}_mm")[names], by_prior(results, loss)[names]
+def held_out(results: Results) -> pd.DataFrame:
+    """The loss of the photograph held out, by head (row) and prior that was tried (column); NaN where a trial is missing."""
+    trials, path = results.trials, f"{results.study}_trials.csv"
+    if trials.empty:
+        raise ValueError(f"{path}: trials from as many photographs as the fits were expected, there are none")
+    if any(set(trial["fitted"].split()) & set(trial["judged"].split()) for trial in trials.to_dict("records")):
+        raise ValueError(f"{path}: trials judged by a photograph that they have not seen were expected")
+    names = list(dict.fromkeys(trials["prior"]))
+    if missing := [name for name in names if name not in scans(results)]:
+        raise ValueError(f"{path}: the prior {missing[0]} was tried, but no fit of BaseH3D-Net starts from it")
+    return trials.pivot(index="subject", columns="prior", values="loss").reindex(index=results.subjects, columns=names)
+
+
+def losses(results: Results, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """By each rule of `CHOOSERS` that all priors `names` allow, the losses of every head (row) from each of them (column).
+
+    A head that lacks one of the numbers is left out of all, so that the rules are tried on the same heads; ValueError where
+    none is left.
+    """
+    found = {"held_out": held_out(results)} if set(names) <= set(held_out(results).columns) else {}
+    found |= {rule: by_prior(results, rule) for rule in CHOOSERS if rule != "held_out"}
+    whole = pd.Series(True, index=results.subjects)
+    for rule, table in found.items():
+        whole &= table[list(names)].notna().all(axis=1)
+        if not whole.any():
+            raise ValueError(f"{results.study}: {rule}: no head has a loss from all of {listed(names)}")
+    return {rule: table.loc[whole, list(names)] for rule, table in found.items()}
+
+
+def chosen(results: Results, names: Sequence[str], rule: str, region: str, protocol: str = "rigid") -> stats.Choice:
+    """What choosing among the priors `names` by a rule (`CHOOSERS`) comes to, in mm of the whole fits from them."""
+    loss = losses(results, names)[rule]
+    errors = by_prior(results, f"{region}_{protocol}_mm").loc[loss.index, list(names)]
     try:
-        return stats.choose(errors, losses)
+        return stats.choose(errors, loss)
     except ValueError as error:
-        raise ValueError(f"{results.study}: {loss}: {error}") from None
+        raise ValueError(f"{results.study}: {rule}: {error}") from None
 
 
 def choices(results: Results, protocol: str = "rigid") -> str:
-    """Rules for choosing a prior without the scan, how often each takes the best prior, and their mean errors."""
+    """Rules for choosing a prior without the scan, how often each takes the best prior, their mean errors, and what they cost."""
     rows = []
     for among, names in candidates(results).items():
-        found = {loss: [chosen(results, names, loss, region, protocol) for region in REGIONS] for loss in CHOOSERS}
-        either = found["trial_loss"]
-        for loss, rule in CHOOSERS.items():
-            cells = [[f"{c.best_chosen} of {c.n}", spread(c.chosen)] for c in found[loss]]
-            rows.append([among, rule, *cells[0], *cells[1]])
-        first = [[f"{int((c.first <= c.best).sum())} of {c.n}", spread(c.first)] for c in either]
-        rows.append([among, f"always the first, `{names[0]}`", *first[0], *first[1]])
-        rows.append([among, "one at random", *(cell for c in either for cell in ("–", spread(c.mean)))])
-        rows.append(
-            [among, "the best (only the scan tells)", *(cell for c in either for cell in (f"{c.n} of {c.n}", spread(c.best)))]
-        )
+        found = {rule: [chosen(results, names, rule, region, protocol) for region in REGIONS] for rule in losses(results, names)}
+        either = found["final_loss"]
+        lines = {CHOOSERS[rule]: [c.chosen for c in both] for rule, both in found.items()}
+        lines[f"always the first, `{names[0]}`"] = [c.first for c in either]
+        lines["one at random"] = [c.mean for c in either]
+        lines["the best (only the scan tells)"] = [c.best for c in either]
+        for rule, errors in lines.items():
+            cells = []
+            for taken, c in zip(errors, either, strict=True):
+                often = (
+                    f"{int((taken <= c.best).sum())} of {c.n}" if rule != "one at random" else f"{c.n / c.priors:.1f} of {c.n}"
+                )
+                cells += [often, spread(taken), cost(taken, c.best)]
+            rows.append([among, rule, *cells])
     caption = (
-        f"Choosing a prior for each head, without its scan: how often a rule takes the prior that is best, and the error it "
-        f"leads to ({protocol} protocol, {count(results.views[0])} photographs), mean ± standard deviation between heads. The "
-        "loss is that of the photographs alone, their colours and outlines."
+        f"Choosing a prior for each head, without its scan: how often a rule takes the prior that is best, the error of the fit "
+        f"from it ({protocol} protocol, {count(results.views[0])} photographs), mean ± standard deviation between heads, and by "
+        f"how much this is more than that of the best, with its {stats.LEVEL:.0%} bootstrap interval. The loss is that of the "
+        "photographs alone, their colours and outlines. Among the same priors, all rules choose for the same heads."
     )
-    header = ["Among", "Rule", "face: best taken", "face, mm", "head: best taken", "head, mm"]
+    header = ["Among", "Rule", *(f"{region}: {what}" for region in REGIONS for what in ("best taken", "mm", "cost, mm"))]
     return grid(header, rows, posts.anchor(results, "choices"), caption)
 
 
-def choice_sentences(results: Results, loss: str = "trial_loss", protocol: str = "rigid") -> str:
-    """What choosing among all priors by a loss costs against the best, and whether it beats the first prior and a random one."""
+def cost(taken: pd.Series, best: pd.Series) -> str:
+    """By how much the errors of what was taken exceed those of the best, with the interval where there are heads enough."""
+    over = stats.mean(taken - best)
+    return mm(over.mean) + ("" if over.n < stats.LEAST else f" ({mm(over.low)} to {mm(over.high)})")
+
+
+def choice_sentences(results: Results, rule: str = "held_out", protocol: str = "rigid") -> str:
+    """What choosing among the tried priors by a rule costs against the best, the first, a random one, and the other rules."""
     said = []
     among, names = next(iter(candidates(results).items()))
     for region in REGIONS:
-        c = chosen(results, names, loss, region, protocol)
-        cost = stats.mean(c.chosen - c.best)
-        ends_ = "" if cost.n < stats.LEAST else f" ({stats.LEVEL:.0%} interval {mm(cost.low)} to {mm(cost.high)})"
+        c = chosen(results, names, rule, region, protocol)
+        over = stats.mean(c.chosen - c.best)
+        ends_ = "" if over.n < stats.LEAST else f" ({stats.LEVEL:.0%} interval {mm(over.low)} to {mm(over.high)})"
         this = "the prior chosen so"
+        against = {"always the first": c.first, "one drawn at random": c.mean}
+        for other in (other for other in losses(results, names) if other != rule):
+            against[f"that of the {CHOOSERS[other]},"] = chosen(results, names, other, region, protocol).chosen
+        verdicts = [stats.sentence(stats.paired(c.chosen, errors), this, name) for name, errors in against.items()]
         said.append(
-            f"On the {region}, the {CHOOSERS[loss]} takes the best of {among} priors on {stats.share(c.best_chosen, c.n)} "
-            f"heads (a draw at random would on {c.n / c.priors:.1f}) and costs {mm(cost.mean)} mm against it{ends_}. "
-            f"{posts.capital(stats.sentence(stats.paired(c.chosen, c.first), this, 'always the first'))}; "
-            f"{stats.sentence(stats.paired(c.chosen, c.mean), this, 'one drawn at random')}."
+            f"On the {region}, the {CHOOSERS[rule]}, takes the best of {among} on {stats.share(c.best_chosen, c.n)} heads "
+            f"(a draw at random would on {c.n / c.priors:.1f}) and costs {mm(over.mean)} mm against it{ends_}. "
+            f"{posts.capital('; '.join(verdicts))}."
         )
     return " ".join(said)
 
