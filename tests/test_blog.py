@@ -224,7 +224,8 @@ def test_a_post_without_its_results_is_left_out_and_the_others_are_built(reposit
     shutil.copytree(repository, other, ignore=shutil.ignore_patterns("_build"))
     (other / "results" / "carry.csv").unlink()
     built = build(other)
-    assert {page.stem for page in built.glob("*.html")} & {"baseh3d", "h3dnet", "metric", "quick"} == {"h3dnet", "metric", "quick"}
+    pages = {page.stem for page in built.glob("*.html")}
+    assert "baseh3d" not in pages and pages >= {"h3dnet", "metric", "quick"}
 
 
 def test_no_result_is_typed_into_the_text() -> None:
