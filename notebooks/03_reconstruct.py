@@ -57,9 +57,11 @@ fit_config
 # %%
 from pathlib import Path
 
-from heads import h3ds, plots, synthetic
+from heads import h3ds, plots
 
 if job.study == "demo" and not Path(job.root, job.subject).exists():
+    from heads import synthetic
+
     synthetic.write_subject(job.root, job.subject, seed=0)
 scene = h3ds.load_scene(job.root, job.subject, job.views, config=job.config or None)
 plots.photographs(scene)

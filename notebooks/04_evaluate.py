@@ -50,13 +50,15 @@ job
 # Run on its own, the notebook first has notebook 3 make the reconstruction it needs, with its defaults.
 
 # %%
-from heads import h3ds, mesh, metric, notebooks, plots, posts
+from heads import h3ds, mesh, metric, plots, posts
 
 if job == ScoreJob() and not (job.folder / "mesh.ply").exists():
+    from heads import notebooks
+
     notebooks.execute(Path("notebooks/03_reconstruct.py"), Path("runs/demo/notebooks/03_reconstruct.ipynb"), {})
 head_mm = mesh.load(job.folder / "mesh.ply")
 truth = h3ds.load_truth(job.root, job.subject, config=job.config or None)
-plots.head(head_mm, truth.mesh_mm)
+f"{len(head_mm.faces):,} triangles of the reconstruction, {len(truth.mesh_mm.faces):,} of the scan"
 
 # %% [markdown]
 # Four numbers: the mean distance from the scan to the reconstruction over the face and over the whole head, in either
@@ -71,7 +73,7 @@ with runs.replacing(job.folder / "errors.npz") as partial, partial.open("wb") as
 evaluation.scores
 
 # %% [markdown]
-# Where on the head the error sits.
+# The scan, the reconstruction, and where on the head the error sits.
 
 # %%
 name = posts.label(job.method)

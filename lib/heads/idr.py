@@ -113,7 +113,6 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     colour_step_size=2e-3,
     clip=2.0,
     code_epochs=400.0,
-    code_step_size=5e-3,
     cell_mm=2.0,
 )
 SMOKE = replace(
