@@ -17,7 +17,7 @@ exclude_patterns = ["_build", "_generated"]
 numfig = True
 
 # A post whose studies have not been run has nothing to say: it is left out, and that is said.
-STUDIES = {"baseh3d": ("synthetic", "carry", "carry_common"), "h3dnet": ("synthetic",)}
+STUDIES = {"baseh3d": ("synthetic", "carry_common"), "h3dnet": ("synthetic",)}
 results = Path(__file__).resolve().parent.parent / "results"
 for post, studies in STUDIES.items():
     if missing := [study for study in studies if not (results / f"{study}.csv").is_file()]:

@@ -96,16 +96,18 @@ if sheet:
 drawn.get("contact_sheet.png", "no picture of this study may be shown, or there is no run of it on this machine")
 
 # %% [markdown]
-# What stands for a method is its first prior, from the fewest photographs, with the first seed. How the losses of the
-# first subject's fits fell:
+# What stands for a method is its first prior, with what is carried of it first, from the fewest photographs and with
+# the first seed. How the losses of the first subject's fits fell:
 
 # %%
 import pandas as pd
 
-first = {}
+first, starts = {}, {}
 for fit in plan.fit_jobs():
     if fit.views == min(plan.views):
-        first.setdefault((fit.subject, fit.method), fit)
+        start = starts.setdefault(fit.method, (fit.prior, fit.carry))
+        if (fit.prior, fit.carry) == start:
+            first.setdefault((fit.subject, fit.method), fit)
 records = {fit.name: plan.score_job(fit).record for fit in plan.fit_jobs()}
 well = [fit for fit in plan.fit_jobs() if records[fit.name].is_file() and runs.read_record(records[fit.name]).status == "ok"]
 scored = [fit for fit in first.values() if fit in well]
@@ -163,12 +165,13 @@ drawn.get("priors.png", "no prior of this study may be shown, or there is none o
 
 # %%
 owner = scans[0].subject if scans else ""
+main = first.get((plan.subjects[0], "baseh3d"))
 grown = {
     f"{plan.priors[fit.prior].epochs} epochs": fit
     for fit in well
-    if fit.method == "baseh3d" and fit.prior in [prior.name for prior in scans if prior.subject == owner]
-    if (fit.subject, fit.views, fit.seed) == (plan.subjects[0], min(plan.views), first[plan.subjects[0], "baseh3d"].seed)
-    if fit.carry == first[plan.subjects[0], "baseh3d"].carry
+    if main is not None and fit.prior in [prior.name for prior in scans if prior.subject == owner]
+    if (fit.subject, fit.method, fit.views, fit.seed) == (main.subject, main.method, main.views, main.seed)
+    if fit.carry == main.carry
 }
 if len(grown) > 1 and f"{plan.dataset}.{plan.subjects[0]}" in shown:
     one = shown[f"{plan.dataset}.{plan.subjects[0]}"]

@@ -179,6 +179,26 @@ def test_a_figure_that_was_not_drawn_is_named() -> None:
         posts.comparison(results([4], [2]), "ada")
 
 
+def test_a_head_is_drawn_as_the_first_seed_of_what_stands_for_each_method_made_it() -> None:
+    few = posts.at(full(), 3)
+    assert posts.drawn(few, "anna") == few.methods
+    table = few.table.copy()
+    first = (table["subject"] == "anna") & (table["seed"] == 0) & (table["carry"] == invented.ALL) & (table["prior"] == "one-500")
+    table.loc[first, ["status", "reason"]] = "failed", "no light"
+    table.loc[(table["subject"] == "boris") & (table["carry"] == "colour"), ["status", "reason"]] = "failed", "too dark"
+    lost = replace(few, table=table)
+    assert posts.drawn(lost, "anna") == [
+        "idr",
+        "average",
+        "h3dnet",
+        "h3dnet+colour",
+    ]  # the second seed and the other carries are well
+    assert posts.drawn(lost, "boris") == few.methods
+    said = posts.failures(lost)
+    assert "**anna**, BaseH3D-Net from one-500, 3 photographs, seed 0 (failed): `no light`" in said
+    assert "**boris**, BaseH3D-Net from one-500 (its colour), 3 photographs, seed 0 (failed): `too dark`" in said
+
+
 def test_a_head_that_no_method_reconstructed_needs_no_pictures() -> None:
     found = results([np.nan, 4], [np.nan, 2])
     assert posts.pictures(found, "ada") == ""

@@ -145,6 +145,13 @@ def test_a_method_entry_may_carry_other_parts_than_its_prior_says(tmp_path: Path
     assert fits_of(tmp_path)["ada.baseh3d.three.v3.s5.geometry+moments"].carry == ["geometry", "moments"]
 
 
+def test_a_method_entry_may_be_for_some_of_the_subjects(tmp_path: Path) -> None:
+    text = FULL.replace("views: [3], seeds: [5],", "views: [3], seeds: [5], subjects: [ben],")
+    every, some = fits_of(tmp_path), fits_of(tmp_path, text)
+    lacking = [f"ada.baseh3d.{prior}.v3.s5.geometry+moments" for prior in ("one", "three")]
+    assert list(some) == [name for name in every if name not in lacking]
+
+
 def test_each_kind_of_prior_is_made_by_its_own_notebook_with_what_the_study_says(tmp_path: Path) -> None:
     plan = study.read(written(tmp_path, FULL))
     scan, mean, heads, tinted = map(plan.prior_job, ("one", "mean", "heads", "tinted"))
@@ -285,6 +292,11 @@ def test_a_choice_that_failed_is_named_and_done_again_and_one_that_is_missing_is
         ("{prior: tinted,", "{prior: heads,", "h3dnet+colour: 'heads' does not learn colours (colour: false); it is for h3dnet"),
         ("average: {prior: mean}", "average: {prior: one}", "it starts from a prior of kind average, but 'one' is of kind scan"),
         ("views: [3, 4]", "views: [3, 5]", "methods: h3dnet: views: 5 is none of the study's (3, 4, 8)"),
+        ("seeds: [5]", "seeds: [5], subjects: [bem]", "methods: baseh3d: subjects: 'bem' is not known; did you mean 'ben'?"),
+        ("seeds: [5]", "seeds: [5], subjects: ben", "baseh3d: subjects: expected a list of at least one entry, not 'ben'"),
+        ("seeds: [5]", "seeds: [5], subjects: []", "baseh3d: subjects: expected a list of at least one entry, not []"),
+        ("seeds: [5]", "seeds: [5], subjects: [ben, ben]", "methods: baseh3d: subjects: 'ben' stands twice"),
+        ("seeds: [5]", "seeds: [5], subjects: [3]", "methods: baseh3d: subjects: 3 is not known"),
         ("seeds: [5]", "seeds: [-5]", "methods: baseh3d: seeds: expected a whole number, 0 or more, not -5"),
         ("idr: {prior: sphere}", "idr: {prior: sphere, carry: [geometry]}", "idr: carry: a sphere has nothing to carry over"),
         ("[moments, geometry]", "[moments, geometri]", "methods: baseh3d: carry: 'geometri' is not known"),
@@ -328,7 +340,9 @@ def test_a_dry_run_counts_the_jobs_of_each_stage_and_names_each_kind_of_fit_once
         "07_average": ["1", "0"],
     }
     said = [" ".join(line.split()) for line in lines]
-    assert f"{fits} fits, {fits // 2} of each subject:" in said
+    assert f"{fits} fits, {fits // 2} of each subject:" in said and not any(
+        line.endswith((" of ada", " of ben")) for line in said
+    )
     assert said[-7:] == [
         "idr from sphere views 3 (seed 0, 1), 4 (seed 0), 8 (seed 0)",
         "baseh3d from one views 3 (seed 0, 1), 4 (seed 0), 8 (seed 0)",
@@ -338,6 +352,11 @@ def test_a_dry_run_counts_the_jobs_of_each_stage_and_names_each_kind_of_fit_once
         "h3dnet from heads views 3 (seed 0, 1), 4 (seed 0)",
         "h3dnet+colour from tinted views 3 (seed 2, 3)",
     ]
+    written(tmp_path, FULL.replace("seeds: [5],", "seeds: [5], subjects: [ben],"))
+    assert show_study(Path("mine.yaml")) == 0
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert f"{fits - 2} fits, {fits // 2 - 2} to {fits // 2} of each subject:" in said
+    assert said[-1] == "baseh3d from three, only its geometry and moments views 3 (seed 5) of ben"
 
 
 def test_a_dry_run_says_among_what_is_chosen_and_by_which_photographs(
@@ -522,12 +541,22 @@ def test_the_full_study_is_ten_others_in_five_numbers_of_views_and_nine_single_p
 
 
 def test_what_a_prior_carries_is_asked_in_the_same_way_in_both_lights() -> None:
-    varied, common = (study.read(ROOT / "config" / f"{name}.yaml") for name in ("carry", "carry_common"))
-    assert [fit.name for fit in varied.fit_jobs()] == [fit.name for fit in common.fit_jobs()]
+    varied, common = (study.read(ROOT / "config" / f"{name}.yaml") for name in ("synthetic", "carry_common"))
+    own, same = ({fit.name: fit for fit in plan.fit_jobs()} for plan in (varied, common))
+    assert set(same) < set(own) and all(fit.overrides == own[name].overrides for name, fit in same.items())
+    averaged = {f"{subject}.average.mean.v3.s0.geometry" for subject in common.subjects}
+    ways = ["idr.sphere.v3.s0"]
+    ways += [f"baseh3d.one-500.v3.s0{carry}" for carry in ("", ".geometry+colour", ".geometry", ".colour")]
+    ways += [f"h3dnet+colour.heads-colour.v3.s0.{carry}" for carry in ("geometry+colour", "geometry")]
+    assert set(same) == {f"{subject}.{way}" for subject in common.subjects for way in ways}
+    assert averaged < set(own)
+    rest = [fit for fit in own.values() if fit.subject not in common.subjects]
+    assert {(fit.method, *fit.carry) for fit in rest if fit.method != "idr"} == {
+        ("baseh3d", "geometry", "colour", "moments"), ("average", "geometry", "colour"),
+        ("h3dnet", "geometry"), ("h3dnet+colour", "geometry", "colour"),
+    }  # fmt: skip
     assert [{job.light for job in plan.data_jobs()} for plan in (varied, common)] == [{"varied"}, {"common"}]
     assert [plan.prior_job("heads-colour").light for plan in (varied, common)] == ["varied", "common"]
-    carried = {tuple(fit.carry) for fit in varied.fit_jobs() if fit.method == "baseh3d"}
-    assert carried == {("geometry", "colour", "moments"), ("geometry", "colour"), ("geometry",), ("colour",)}
 
 
 def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> None:

@@ -145,6 +145,68 @@ def test_the_sweep_has_a_column_for_each_number_of_photographs() -> None:
     assert gains["BaseH3D-Net"]["mean"].tolist() == pytest.approx([-0.5, -0.5, 0, 0, 0], abs=1e-9)
 
 
+def test_the_ablation_is_of_the_first_priors_and_of_the_heads_and_seeds_that_every_carry_has() -> None:
+    found = tables.ablation(study(invented.synthetic()))
+    assert found.subjects == list(invented.TEN[:5]) and found.methods == ["idr", "baseh3d", "average", "h3dnet+colour"]
+    assert found.views == [3] and set(found.table["seed"]) == {0} and len(found.table) == 5 * 9
+    assert tables.carried(found) == [
+        ("idr", "sphere", invented.ALL),
+        *(("baseh3d", "one-500", carry) for carry in (invented.ALL, "geometry colour", "geometry", "colour")),
+        *(("average", "mean", carry) for carry in ("geometry colour", "geometry")),
+        *(("h3dnet+colour", "heads-colour", carry) for carry in ("geometry colour", "geometry")),
+    ]
+    said = tables.carry(found)
+    assert "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said and "three photographs, five heads" in said
+    assert "| BaseH3D-Net | colour network | 1.80 ± 0.14 | −0.40" in said
+    assert "both is better than the geometry alone by 0.40 mm" in tables.carry_sentences(found)
+    assert len(tables.ablation(study(invented.carry())).table) == len(invented.carry())
+
+
+def test_the_ablation_keeps_both_seeds_and_runs_that_failed_and_says_what_it_lacks() -> None:
+    table = invented.synthetic()
+    again = table[table["carry"].isin(["geometry", "colour", "geometry colour"])].assign(seed=1)
+    both = pd.concat([table, again]).drop_duplicates(["subject", "method", "prior", "views", "seed", "carry"])
+    assert set(tables.ablation(study(both)).table["seed"]) == {0, 1}
+    lost = table.copy()
+    lost.loc[(lost["subject"] == "boris") & (lost["carry"] == "colour"), "status"] = "failed"
+    found = tables.ablation(study(lost))
+    assert (
+        found.subjects == list(invented.TEN[:5]) and len(posts.by_subject(found, "baseh3d", "face_rigid_mm", carry="colour")) == 4
+    )
+    first = table["carry"] == table["method"].map(table.groupby("method")["carry"].first())
+    for fewer in (table[first], table[table["method"] != "idr"]):
+        with pytest.raises(ValueError, match="synthetic: runs of IDR, and of a method that carries now more and now less, were"):
+            tables.ablation(study(fewer))
+    apart = table.assign(seed=table["seed"].mask(table["carry"] == "colour", 7))
+    with pytest.raises(ValueError, match="a head with runs of IDR and of every carry with the same random seed was expected"):
+        tables.ablation(study(apart))
+
+
+def test_what_else_a_method_carried_is_in_no_number_but_those_of_the_ablation() -> None:
+    table = invented.synthetic()
+    main = table[table["carry"] == table["method"].map(table.groupby("method", sort=False)["carry"].first())]
+    assert len(table) == len(main) + 5 * 5
+    trials = invented.trials()
+    said, expected = ([], [])
+    for rows, into in ((table, said), (main, expected)):
+        full = replace(study(rows), trials=trials)
+        three = posts.at(full, 3)
+        into += [
+            tables.table2(three),
+            tables.sweep(full),
+            tables.costs(full),
+            tables.choices(three),
+            tables.choice_sentences(three),
+        ]
+        for protocol in posts.PROTOCOLS:
+            into += [tables.differences(three, protocol), tables.per_subject(three, protocol), tables.table1(three, protocol)]
+            into += [str(tables.strips(three, protocol)), str(tables.sweep_lines(full, protocol))]
+            into += [str(tables.gain_lines(full, protocol)), tables.epochs(three, protocol), tables.on_one_head(three, protocol)]
+        into += [posts.conclusion(three), posts.helps_until(full, "average"), posts.steps(full), posts.setup(three)]
+        into += [str(posts.extremes(three)), posts.succeeded(three, "average"), posts.against_published(three)]
+    assert said == expected
+
+
 def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
     found = study(invented.carry(), "carry")
     said = tables.carry(found)

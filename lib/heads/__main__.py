@@ -152,15 +152,20 @@ def show_study(path: Path) -> int:
     print(f"{'stage':<16}{'jobs':>6}{'done':>6}")
     for stage, records in sorted(stages.items()):
         print(f"{stage:<16}{len(records):>6}{sum(record.is_file() and whole(record) for record in records):>6}")
-    print(f"\n{len(fits)} fits, {len(fits) // len(plan.subjects)} of each subject:")
-    asked: dict[str, dict[int, list[int]]] = {}
-    for fit in (fit for fit in fits if fit.subject == plan.subjects[0]):
+    each = sorted({sum(fit.subject == subject for fit in fits) for subject in plan.subjects})
+    print(f"\n{len(fits)} fits, {' to '.join(map(str, dict.fromkeys((each[0], each[-1]))))} of each subject:")
+    asked: dict[tuple[str, str], dict[int, list[int]]] = {}
+    for fit in fits:
         carried = "" if set(fit.carry) == set(study.PARTS) else f", only its {' and '.join(fit.carry)}"
-        asked.setdefault(f"{fit.method} from {fit.prior}{carried}", {}).setdefault(fit.views, []).append(fit.seed)
-    width = max(map(len, asked))
-    for what, seeds in asked.items():
-        views = [f"{views} (seed {', '.join(map(str, numbers))})" for views, numbers in seeds.items()]
-        print(f"  {what:<{width}}  views {', '.join(views)}")
+        what = f"{fit.method} from {fit.prior}{carried}"
+        asked.setdefault((what, fit.subject), {}).setdefault(fit.views, []).append(fit.seed)
+    people: dict[tuple[str, str], list[str]] = {}
+    for (what, subject), seeds in asked.items():
+        views = ", ".join(f"{views} (seed {', '.join(map(str, numbers))})" for views, numbers in seeds.items())
+        people.setdefault((what, views), []).append(subject)
+    width = max(len(what) for what, _ in people)
+    for (what, views), names in people.items():
+        print(f"  {what:<{width}}  views {views}{'' if len(names) == len(plan.subjects) else ' of ' + ', '.join(names)}")
     for job in plan.choose_jobs()[:1]:
         judged = (
             f"the last of {job.views} photographs held out" if job.held_out else f"judged by the {job.views} photographs used"

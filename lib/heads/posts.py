@@ -7,7 +7,7 @@ said of several methods is said of the same number of photographs.
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -253,13 +253,18 @@ def failures(results: Results) -> str:
     if failed.empty:
         return f"All {count(len(results.table))} reconstructions succeeded."
     lines = [
-        f"- **{row['subject']}**, {label(row['method'])} from {row['prior']}, {row['views']} photographs, seed {row['seed']} "
-        f"({row['status']}): `{code(row['reason']) or 'no reason given'}`"
+        f"- **{row['subject']}**, {label(row['method'])} from {row['prior']}{_other_carry(results, row)}, {row['views']} "
+        f"photographs, seed {row['seed']} ({row['status']}): `{code(row['reason']) or 'no reason given'}`"
         for row in failed.to_dict("records")
     ]
     verb = "is" if len(failed) == 1 else "are"
     start = f"Of {count(len(results.table))} reconstructions, {count(len(failed))} did not succeed and {verb} in no mean:"
     return "\n".join([start, "", *lines])
+
+
+def _other_carry(results: Results, row: Mapping[Any, Any]) -> str:
+    """What a run carries, in words, where it is not what its method carries first."""
+    return "" if row["carry"] == start(results, row["method"])[1] else f" (its {listed(row['carry'].split())})"
 
 
 def succeeded(results: Results, method: str) -> str:
@@ -442,9 +447,18 @@ def figure(results: Results, file: str, name: str, caption: str) -> str:
     return f":::{{figure}} {results.figures}/{file}\n{options}\n\n{caption}\n:::"
 
 
+def drawn(results: Results, subject: str) -> list[str]:
+    """The methods of which the study draws one head: those whose run that stands for them, with its first seed, succeeded."""
+    found = []
+    for method in results.methods:
+        rows = rows_of(results, method)
+        found += [method] if (rows.loc[rows["subject"] == subject, "status"].iloc[:1] == "ok").any() else []
+    return found
+
+
 def photographs(results: Results, subject: str) -> str:
     """What a method saw of one head; a sentence where no method succeeded."""
-    if not (results.ok["subject"] == subject).any():
+    if not drawn(results, subject):
         return f"The photographs of {subject} are not shown, for no method reconstructed this head."
     caption = f"The {count(results.views[0])} photographs of {subject}, with the outlines of their masks."
     return figure(results, f"photographs_{subject}.png", f"photographs-{subject}", caption)
@@ -452,10 +466,10 @@ def photographs(results: Results, subject: str) -> str:
 
 def comparison(results: Results, subject: str) -> str:
     """Truth, surfaces and error maps of one head; nothing where no method succeeded."""
-    rows = results.ok[results.ok["subject"] == subject]
-    if rows.empty:
+    methods = drawn(results, subject)
+    if not methods:
         return ""
-    names = listed([label(method) for method in dict.fromkeys(rows["method"])])
+    names = listed([label(method) for method in methods])
     caption = (
         f"{subject}: the scan, and what {names} made of the photographs. The coloured heads show, on the scan, how far the "
         "reconstruction is from each point after rigid alignment on the scan's face region."
@@ -468,7 +482,7 @@ def viewer(results: Results, subject: str) -> str:
 
     heads.js draws them when they come into sight.
     """
-    methods = dict.fromkeys(results.ok.loc[results.ok["subject"] == subject, "method"])
+    methods = drawn(results, subject)
     if not methods:
         return ""
     names = {"truth": "scan", **{method: label(method) for method in methods}}
@@ -478,9 +492,9 @@ def viewer(results: Results, subject: str) -> str:
         path = results.folder / f"head_{subject}_{key}.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path}: the study did not leave this head; run it again")
-        drawn = json.loads(path.read_text(encoding="utf-8"))
-        traces.append(drawn["data"][0] | {"name": name, "visible": not traces})
-        layout = layout or drawn["layout"]
+        plot = json.loads(path.read_text(encoding="utf-8"))
+        traces.append(plot["data"][0] | {"name": name, "visible": not traces})
+        layout = layout or plot["layout"]
     layout = {key: value for key, value in layout.items() if key != "title"} | {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}}
     data = json.dumps({"data": traces, "layout": layout}, separators=(",", ":")).replace("</", "<\\/")
     pressed = ["true"] + ["false"] * len(methods)

@@ -400,9 +400,10 @@ class Views:
 
 @dataclass(frozen=True)
 class Entry:
-    """Priors that a method is tried from; None: all views of the study, its seeds, and what each prior says is carried over."""
+    """Priors that a method is tried from; None: all the study's subjects and views, its seeds, and what each prior carries."""
 
     priors: tuple[str, ...]
+    subjects: tuple[str, ...] | None = None
     views: tuple[int, ...] | None = None
     seeds: tuple[int, ...] | None = None
     carry: tuple[str, ...] | None = None
@@ -549,6 +550,7 @@ class Study:
             for views in self.view_sets
             for method in self.methods
             for entry in method.entries
+            if entry.subjects is None or subject in entry.subjects
             if entry.views is None or views.count in entry.views
             for prior in entry.priors
             for seed in entry.seeds or views.seeds or self.seeds
@@ -683,7 +685,7 @@ def _study(path: Path, raw: Any) -> Study:
                 )
 
     methods = tuple(
-        _method(name, value, priors, [views.count for views in view_sets])
+        _method(name, value, priors, subjects, [views.count for views in view_sets])
         for name, value in _table(table["methods"], "methods", METHODS).items()
     )
     if not methods:
@@ -823,14 +825,16 @@ def _carry(raw: Any, where: str) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in named)
 
 
-def _method(name: str, raw: Any, priors: dict[str, Prior], views: Collection[int]) -> Method:
+def _method(name: str, raw: Any, priors: dict[str, Prior], subjects: Collection[str], views: Collection[int]) -> Method:
     where = f"methods: {name}"
     entries = _list(raw, where) if isinstance(raw, list) else [raw]
-    return Method(name, tuple(_entry(name, entry, where, priors, views) for entry in entries))
+    return Method(name, tuple(_entry(name, entry, where, priors, subjects, views) for entry in entries))
 
 
-def _entry(method: str, raw: Any, where: str, priors: dict[str, Prior], views: Collection[int]) -> Entry:
-    table = _table(raw, where, ("prior", "views", "seeds", "carry", "overrides"), required=("prior",))
+def _entry(
+    method: str, raw: Any, where: str, priors: dict[str, Prior], subjects: Collection[str], views: Collection[int]
+) -> Entry:
+    table = _table(raw, where, ("prior", "subjects", "views", "seeds", "carry", "overrides"), required=("prior",))
     named = table["prior"] if isinstance(table["prior"], list) else [table["prior"]]
     starts = tuple(_one_of(prior, f"{where}: prior", priors) for prior in _list(named, f"{where}: prior"))
     for name in starts:
@@ -843,12 +847,16 @@ def _entry(method: str, raw: Any, where: str, priors: dict[str, Prior], views: C
             raise ValueError(f"{where}: {name!r} {has} colours (colour: {str(prior.colour).lower()}); it is for {other}")
         if prior.kind == "sphere" and "carry" in table:
             raise ValueError(f"{where}: carry: a sphere has nothing to carry over")
+    people = tuple(_list(table["subjects"], f"{where}: subjects")) if "subjects" in table else None
+    for subject in people or ():
+        _one_of(subject, f"{where}: subjects", subjects)
     counts = tuple(_list(table["views"], f"{where}: views")) if "views" in table else None
     for count in counts or ():
         if _whole(count, f"{where}: views", least=1) not in views:
             raise ValueError(f"{where}: views: {count} is none of the study's ({', '.join(map(str, views))})")
     return Entry(
         starts,
+        people,
         counts,
         seeds=_seeds(table["seeds"], f"{where}: seeds") if "seeds" in table else None,
         carry=_carry(table["carry"], f"{where}: carry") if "carry" in table else None,

@@ -6,6 +6,7 @@ written by `stats.sentence` alone.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -415,6 +416,25 @@ def carried(results: Results) -> list[tuple[str, str, str]]:
     """Every way (method, prior, carry) in which the study starts a fit, in the order of the table."""
     columns = results.table[["method", "prior", "carry"]].drop_duplicates()
     return [(str(row.method), str(row.prior), str(row.carry)) for row in columns.itertuples(index=False)]
+
+
+def ablation(results: Results) -> Results:
+    """What tells what a prior carries: the runs of IDR and of all methods with several carries, from the fewest photographs.
+
+    Each is from its method's first prior, of the heads and with the random seeds that IDR and every carry have; ValueError where
+    there is none.
+    """
+    few = posts.at(results, results.views[0])
+    table = few.table[few.table["prior"] == few.table["method"].map({name: posts.start(few, name)[0] for name in few.methods})]
+    several = [name for name in few.methods if table.loc[table["method"] == name, "carry"].nunique() > 1]
+    if not several or "idr" not in few.methods:
+        raise ValueError(f"{results.study}: runs of IDR, and of a method that carries now more and now less, were expected")
+    table = table[table["method"].isin(["idr", *several])]
+    ways = [set(zip(way["subject"], way["seed"], strict=True)) for _, way in table.groupby(["method", "carry"])]
+    shared = set.intersection(*ways)
+    if not shared:
+        raise ValueError(f"{results.study}: a head with runs of IDR and of every carry with the same random seed was expected")
+    return replace(few, table=table[[pair in shared for pair in zip(table["subject"], table["seed"], strict=True)]])
 
 
 def carry_words(method: str, carry: str) -> str:
