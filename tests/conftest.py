@@ -48,3 +48,8 @@ def ellipsoid_scene() -> Scene:
         torch.stack(poses),
         torch.diag(torch.tensor([150.0, 150.0, 150.0, 1.0])),
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest goes first, so that the other process does not wait for it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")

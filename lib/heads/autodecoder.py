@@ -65,6 +65,7 @@ LAPTOP = Config(
     step_size=1e-3,
     code_step_size=2e-3,
     normal_weight=0.1,
+    colour_weight=0.1,
 )
 SMOKE = replace(LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2, code=8), steps=200, heads=4, points=64)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
