@@ -10,7 +10,7 @@ from heads import autodecoder, colour, idr, mesh, priors, sdf
 from heads.scene import Scene, TrainingHead
 
 RADII = (0.35, 0.45, 0.55, 0.65)
-TINY = replace(autodecoder.SMOKE, shape=sdf.Shape(width=32, depth=3, feature=8, octaves=1, code=2), steps=600)
+TINY = replace(autodecoder.SMOKE, shape=sdf.Shape(width=32, depth=3, feature=8, octaves=1, code=2), steps=600, colour_weight=0.5)
 COLOURS = colour.Shape(feature=8, width=16, depth=1, sees_view=False)
 
 
