@@ -446,12 +446,12 @@ def heads(rows: Sequence[Mapping[str, trimesh.Trimesh]], *, azimuth: float = 30.
 
 
 def points(clouds: Mapping[str, np.ndarray]) -> Figure:
-    """Clouds of points (N, 3) of heads, seen from the front, those at the back left out of sight, with their names."""
+    """Clouds of points (N, 3) of heads, seen from the front, the nearer the darker, those at the back left out, with their names."""
     figure = Figure(figsize=(7.2, 7.2 / len(clouds) + 0.25), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, cloud) in zip(np.atleast_1d(figure.subplots(1, len(clouds))), clouds.items(), strict=True):
         front = np.asarray(cloud)[np.asarray(cloud)[:, 2] > 0]
-        axes.scatter(front[:, 0], front[:, 1], s=0.3, c=front[:, 2], cmap="Greys_r", linewidths=0)
+        axes.scatter(front[:, 0], front[:, 1], s=0.4, c=front[:, 2], cmap="Greys", vmin=-0.5, linewidths=0)
         axes.set_aspect("equal")
         axes.set_axis_off()
         axes.set_title(name, fontsize=8, color=INK)
