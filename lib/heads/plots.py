@@ -446,7 +446,7 @@ def heads(rows: Sequence[Mapping[str, trimesh.Trimesh]], *, azimuth: float = 30.
 
 
 def points(clouds: Mapping[str, np.ndarray]) -> Figure:
-    """Clouds of points (N, 3) of heads, seen from the front, the nearer the darker, those at the back left out, with their names."""
+    """Clouds of points (N, 3) of heads, by name, seen from the front, the nearer the darker, those at the back left out."""
     figure = Figure(figsize=(7.2, 7.2 / len(clouds) + 0.25), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, cloud) in zip(np.atleast_1d(figure.subplots(1, len(clouds))), clouds.items(), strict=True):
