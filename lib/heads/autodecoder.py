@@ -111,20 +111,13 @@ def train(
     optimizer = torch.optim.Adam(groups, lr=config.step_size)
     samples = [distance_samples(head, generator) for head in heads] if config.loss == "deepsdf" else []
 
-    first, history = 0, []
+    first = 0
+    history: priors.History = []
     if resume is not None:
-        for key, parameter in named.items():
-            parameter.data.copy_(resume[key])
-        priors.load_moments(optimizer, named, {key.removeprefix("moments."): value for key, value in resume.items()})
-        generator.set_state(resume["generator"])
-        first = int(resume["step"])
-        history = [dict(zip(("step", *terms_of(config, colours)), row, strict=True)) for row in resume["history"].tolist()]
+        first, history = priors.go_on(optimizer, named, generator, resume, ("step", *terms_of(config, colours)))
 
     def state(step: int) -> dict[str, Tensor]:
-        rows = torch.tensor([list(row.values()) for row in history], dtype=torch.float64)
-        return priors.state_of(optimizer, named) | {
-            "generator": generator.get_state(), "step": torch.tensor(step), "history": rows,
-        }  # fmt: skip
+        return priors.state_of(optimizer, named, generator, step, history)
 
     for step in range(first, config.steps):
         which = torch.randint(len(heads), (min(config.heads, len(heads)),), generator=generator).tolist()

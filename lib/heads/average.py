@@ -116,19 +116,14 @@ def distil(
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
     optimizer = torch.optim.Adam(named.values(), lr=config.step_size)
 
-    first, history = 0, []
+    first = 0
+    history: priors.History = []
     if resume is not None:
-        for key, parameter in named.items():
-            parameter.data.copy_(resume[key])
-        priors.load_moments(optimizer, named, {key.removeprefix("moments."): value for key, value in resume.items()})
-        generator.set_state(resume["generator"])
-        first = int(resume["step"])
-        history = [dict(zip(TERMS, row, strict=False)) for row in resume["history"].tolist()]
+        named_terms = TERMS if len(lessons.colours) else TERMS[:-1]
+        first, history = priors.go_on(optimizer, named, generator, resume, named_terms)
 
     def state(step: int) -> dict[str, Tensor]:
-        rows = torch.tensor([list(row.values()) for row in history], dtype=torch.float64)
-        tensors = priors.state_of(optimizer, named)
-        return tensors | {"generator": generator.get_state(), "step": torch.tensor(step), "history": rows}
+        return priors.state_of(optimizer, named, generator, step, history)
 
     for step in range(first, config.steps):
         index = torch.randint(config.samples, (3, config.points // 2), generator=generator)

@@ -259,25 +259,15 @@ def fit(
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
     frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
-    first, history = 0, []
+    first = 0
+    history: priors.History = []
     if resume is not None:
-        for name, parameter in named.items():
-            parameter.data.copy_(resume[name])
-        priors.load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in resume.items()})
-        generator.set_state(resume["generator"].cpu())
-        first = int(resume["step"])
-        history = [dict(zip(TERMS, row, strict=True)) for row in resume["history"].tolist()]
+        first, history = priors.go_on(optimizer, named, generator, resume, TERMS)
         if grid is not None:
             grid.values = resume["grid"].to(device)
 
     def state(step: int) -> dict[str, Tensor]:
-        tensors = priors.state_of(optimizer, named)
-        rows = [[row[term] for term in TERMS] for row in history]
-        tensors |= {
-            "generator": generator.get_state(),
-            "step": torch.tensor(step),
-            "history": torch.tensor(rows, dtype=torch.float64),
-        }
+        tensors = priors.state_of(optimizer, named, generator, step, history)
         return tensors | ({"grid": grid.values.cpu().clone()} if grid is not None else {})
 
     for step in range(first, total):

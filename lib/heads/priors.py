@@ -4,7 +4,7 @@ A prior is named tensors. `geometry.*` is the implicit network; `colour.*` and `
 trained on photographs. `idr.fit` uses what it finds and makes the rest afresh, so it has no branch on the kind of prior.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -99,16 +99,36 @@ def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix + "."): value for name, value in prior.tensors.items() if name.startswith(prefix + ".")}
 
 
-def state_of(optimizer: torch.optim.Adam, named: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:
-    """Copies of the named parameters, and below `moments.` of what Adam keeps for each: `.step`, `.exp_avg`, `.exp_avg_sq`."""
+Named = dict[str, torch.nn.Parameter]
+History = list[dict[str, float]]
+
+
+def state_of(
+    optimizer: torch.optim.Adam, named: Named, generator: torch.Generator, step: int, history: History
+) -> dict[str, Tensor]:
+    """All that a training needs to go on after `step`: copies of the named parameters, of what Adam keeps for each (below
+    `moments.`: `.step`, `.exp_avg`, `.exp_avg_sq`), and the generator, the step, and the history's rows.
+    """
     tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
     for name, parameter in named.items():
         for key, value in optimizer.state[parameter].items():
             tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
-    return tensors
+    rows = torch.tensor([list(row.values()) for row in history], dtype=torch.float64)
+    return tensors | {"generator": generator.get_state(), "step": torch.tensor(step), "history": rows}
 
 
-def load_moments(optimizer: torch.optim.Adam, named: dict[str, torch.nn.Parameter], moments: dict[str, Tensor]) -> None:
+def go_on(
+    optimizer: torch.optim.Adam, named: Named, generator: torch.Generator, state: dict[str, Tensor], terms: Sequence[str]
+) -> tuple[int, History]:
+    """Put a training back where `state_of` left it; its step and its history, whose rows have the names `terms`."""
+    for name, parameter in named.items():
+        parameter.data.copy_(state[name])
+    load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in state.items()})
+    generator.set_state(state["generator"].cpu())
+    return int(state["step"]), [dict(zip(terms, row, strict=True)) for row in state["history"].tolist()]
+
+
+def load_moments(optimizer: torch.optim.Adam, named: Named, moments: dict[str, Tensor]) -> None:
     """Give Adam the moments `<parameter>.exp_avg`, `.exp_avg_sq` and `.step` that are there."""
     for name, parameter in named.items():
         found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
