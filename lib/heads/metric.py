@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import igl
 import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
@@ -43,11 +44,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles (F, 3, 3) in classes of similar size, each with a k-d tree of its centres, for closest points."""
+    """Triangles, those without area left out, with libigl's tree of their boxes, for closest points."""
 
-    triangles: tuple[np.ndarray, ...]
-    trees: tuple[cKDTree, ...]
-    reach: tuple[np.ndarray, ...]  # (F,) centre to farthest corner
+    vertices: np.ndarray  # (V, 3)
+    faces: np.ndarray  # (F, 3)
+    tree: igl.AABB
 
 
 def evaluate(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> Evaluation:
@@ -190,7 +191,7 @@ def _fit_rigid(points: np.ndarray, surface: Surface, start: np.ndarray) -> np.nd
 
 def _residuals(points: np.ndarray, surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     """Distances (n,) to the surface and the unit vectors (n, 3) along which they grow (zero on the surface itself)."""
-    away = points - closest_points(points, surface, (8,))
+    away = points - closest_points(points, surface)
     distances = np.linalg.norm(away, axis=1)
     return distances, away / np.maximum(distances, 1e-6)[:, None]
 
@@ -206,43 +207,16 @@ def _errors(
 
 
 def build_surface(mesh: trimesh.Trimesh) -> Surface:
-    """The faces of a mesh, those without area left out, sorted into classes whose size differs by less than four times."""
-    triangles = mesh.triangles[mesh.area_faces > 0]
-    reach = np.linalg.norm(triangles - triangles.mean(axis=1, keepdims=True), axis=2).max(axis=1)
-    sizes = np.maximum(0, np.ceil(np.log(reach / (2 * np.median(reach))) / np.log(4))).astype(int)  # 0: all up to the usual
-    groups = [sizes == size for size in np.unique(sizes)]
-    return Surface(
-        triangles=tuple(triangles[group] for group in groups),
-        trees=tuple(cKDTree(triangles[group].mean(axis=1)) for group in groups),
-        reach=tuple(reach[group] for group in groups),
-    )
+    """The faces of a mesh that have an area, ready to be searched."""
+    vertices = np.array(mesh.vertices, dtype=np.float64)
+    faces = np.array(mesh.faces[mesh.area_faces > 0], dtype=np.int64)
+    tree = igl.AABB()
+    tree.init(vertices, faces)
+    return Surface(vertices, faces, tree)
 
 
-def closest_points(points: np.ndarray, surface: Surface, widths: tuple[int, ...] = (8, 32, 128, 512)) -> np.ndarray:
-    """The points (n, 3) of the surface closest to `points` (n, 3).
-
-    Triangles are tried in the order of their centres, in rounds of growing width, until none further out can be closer.
-    A point that is further away than some eight triangles keeps the best of the first round: there, the next ones of a
-    surface are farther by a fraction of a fraction of their size, and the rounds would never end inside a ball.
-    """
+def closest_points(points: np.ndarray, surface: Surface) -> np.ndarray:
+    """The points (n, 3) of the surface closest to `points` (n, 3)."""
     assert points.ndim == 2 and points.shape[1] == 3
-    best = np.full(len(points), np.inf)
-    found = np.zeros((len(points), 3))
-    for triangles, tree, reach in zip(surface.triangles, surface.trees, surface.reach, strict=True):
-        open_points, tried = np.arange(len(points)), 0
-        for width in widths:
-            width = min(width, len(triangles))
-            if width == tried or len(open_points) == 0:
-                break
-            to_centre, candidates = tree.query(points[open_points], np.arange(tried + 1, width + 1))
-            row, column = np.nonzero(to_centre - reach[candidates] < best[open_points, None])
-            point, triangle = open_points[row], candidates[row, column]
-            on_triangle = trimesh.triangles.closest_point(triangles[triangle], points[point])  # type: ignore[no-untyped-call]
-            distance = np.linalg.norm(on_triangle - points[point], axis=1)
-            order = np.lexsort((-distance, point))  # the last write, the nearest, stays
-            order = order[distance[order] < best[point[order]]]
-            best[point[order]], found[point[order]] = distance[order], on_triangle[order]
-            unsure = (to_centre[:, -1] - reach.max() < best[open_points]) & (best[open_points] < 16 * reach.max())
-            open_points = open_points[unsure]
-            tried = width
-    return found
+    _, _, closest = surface.tree.squared_distance(surface.vertices, surface.faces, np.array(points, dtype=np.float64))
+    return np.asarray(closest)
