@@ -108,7 +108,7 @@ def test_the_cached_grid_is_refreshed_most_often_at_first() -> None:
     kinds = {step: kind for step in range(500) if (kind := idr.refresh_at(config, step))}
     assert [step for step in kinds if step <= 50] == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
     assert [step for step in kinds if step >= 100] == list(range(100, 500, 25))
-    assert [step for step, kind in kinds.items() if kind == "full"] == [25, 50, 75, 100, 125, 150, 175, 200, 400]
+    assert [step for step, kind in kinds.items() if kind == "full"] == [25, 50, 100, 200, 400]
 
 
 def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: Scene) -> None:

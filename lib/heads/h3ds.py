@@ -29,17 +29,17 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
-import torch
 import trimesh
 from PIL import Image
 
-from heads import camera
 from heads.metric import Truth
-from heads.scene import Scene
+
+if TYPE_CHECKING:
+    from heads.scene import Scene  # torch takes two seconds to import, and the judge does without
 
 VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
 OFFICIAL = {"v1": "0.2", "v2": "0.4"}
@@ -71,11 +71,16 @@ def scenes(root: str | Path, *, tag: str | None = None, config: str | Path | Non
     return [scene_id for scene_id, entry in listed.items() if tag is None or tag in entry.get("tags", [])]
 
 
-def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> Scene:
+def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> "Scene":
     """Photographs, masks and cameras of one scene; `views` is a number of views of the TOML, or a list of picture numbers.
 
     Only the pictures asked for are decoded. The unit frame is that of `scale_mat_0`, for all views.
     """
+    import torch
+
+    from heads import camera
+    from heads.scene import Scene
+
     folder, entry = _scene(root, scene_id, config)
     numbers = _view_list(entry, views, scene_id)
     cameras = _read_cameras(folder / "cameras.npz", scene_id)

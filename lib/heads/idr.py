@@ -108,9 +108,10 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
+    grid=48,
     schedule="cosine",
     step_size=5e-4,
-    colour_step_size=2e-3,
+    colour_step_size=4e-3,
     clip=2.0,
     code_epochs=400.0,
     cell_mm=2.0,
@@ -208,7 +209,8 @@ def refresh_at(config: Config, step: int) -> str:
     """
     every = config.refresh_every
     if step > 0 and step % every == 0:
-        return "full" if step <= 8 * every or step % (8 * every) == 0 else "band"
+        times = step // every
+        return "full" if times & (times - 1) == 0 or times % 8 == 0 else "band"  # at 1, 2, 4, 8, 16, 24, ... times
     return "band" if 0 < step < 4 * every and step % max(1, every // 5) == 0 else ""
 
 

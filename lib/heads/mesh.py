@@ -1,26 +1,29 @@
 """The surface of a signed distance field as a triangle mesh in millimetres."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 import trimesh
 from skimage import measure
-from torch import Tensor
 
-from heads.sdf import SDF
-from heads.trace import CachedField
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.sdf import SDF
 
 
-def extract(field: SDF, *, mm_from_unit: Tensor, cell_mm: float) -> trimesh.Trimesh:
+def extract(field: "SDF", *, mm_from_unit: "Tensor", cell_mm: float) -> trimesh.Trimesh:
     """Isosurface f = 0 inside the cube [-1, 1]^3 at a cell size of `cell_mm`, its largest component, in mm.
 
     The field is asked coarse to fine, at the grid's own points only near the surface (`trace.CachedField`). ValueError where it
     has no zero crossing.
     """
+    from heads.trace import CachedField
+
     if not cell_mm > 0:
         raise ValueError(f"cell_mm must be positive, not {cell_mm}")
-    mm_per_unit = float(torch.linalg.det(mm_from_unit[:3, :3].double()).abs() ** (1 / 3))
+    mm_per_unit = float(abs(np.linalg.det(mm_from_unit[:3, :3].double().numpy())) ** (1 / 3))
     resolution = int(np.ceil(2 * mm_per_unit / cell_mm)) + 1
     fine = CachedField(field, resolution).values.view(resolution, resolution, resolution)
     if not bool((fine < 0).any() and (fine > 0).any()):

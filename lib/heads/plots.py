@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,9 @@ from scipy.interpolate import splev, splprep
 from scipy.spatial import cKDTree
 
 from heads import runs
-from heads.scene import Scene
+
+if TYPE_CHECKING:
+    from heads.scene import Scene  # with torch, which a picture of numbers does without
 
 INK, FAINT = "#2b2f36", "#8a9099"
 COLOURS = ("#3b6fa0", "#d1812c", "#4f9a73", "#9a5f97", "#7a7f87", "#b8a132")  # by lightness too, not by hue alone
@@ -180,7 +182,7 @@ def comparison(
 # ---- photographs
 
 
-def photographs(scene: Scene) -> Figure:
+def photographs(scene: "Scene") -> Figure:
     """The photographs that a method sees, each with the outline of its mask and its number in the data set."""
     cells = [[(image.numpy() * 255).round().astype(np.uint8) for image in scene.images]]
     figure = _grid(cells, [f"photograph {view}" for view in scene.views], [])

@@ -106,7 +106,7 @@ class ImplicitNetwork(nn.Module):
         return hidden
 
 
-def distance(network: ImplicitNetwork, *, chunk: int = 16_384) -> SDF:
+def distance(network: ImplicitNetwork, *, chunk: int = 2048) -> SDF:
     """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients, `chunk` points at a time."""
 
     @torch.no_grad()

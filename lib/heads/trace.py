@@ -130,6 +130,16 @@ def lattice(resolution: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
+def grown(inside: Tensor) -> Tensor:
+    """`inside` (X, Y, Z) bool and the 26 neighbours of all that it holds."""
+    for axis, size in enumerate(inside.shape):
+        wider = inside.clone()
+        wider.narrow(axis, 1, size - 1).logical_or_(inside.narrow(axis, 0, size - 1))
+        wider.narrow(axis, 0, size - 1).logical_or_(inside.narrow(axis, 1, size - 1))
+        inside = wider
+    return inside
+
+
 class CachedField:
     """A field remembered on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field.
 
@@ -167,8 +177,7 @@ class CachedField:
 
     def _asked(self, sdf: SDF, values: Tensor, resolution: int, band: float) -> Tensor:
         """The grid's `values` with those below `band`, and one cell around these, asked anew."""
-        inside = (values.abs() < band).float().view(1, 1, resolution, resolution, resolution)
-        near = functional.max_pool3d(inside, 3, stride=1, padding=1).flatten().nonzero()[:, 0]
+        near = grown((values.abs() < band).view(resolution, resolution, resolution)).flatten().nonzero()[:, 0]
         values = values.clone()
         column = torch.stack([near // resolution**2, near // resolution % resolution, near % resolution], dim=-1)
         values[near] = sdf(column * (2.0 / (resolution - 1)) - 1)
