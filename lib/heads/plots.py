@@ -77,16 +77,19 @@ def render(
     """
     centre, half = frame if frame is not None else frame_of(mesh_mm)
     right, up, back = _camera(azimuth, elevation)
+    relative = np.asarray(mesh_mm.vertices) - centre
+    across = relative @ np.stack([right, up], axis=1) / half  # (N, 2): where each vertex is in the picture, from -1 to 1
     steps = (np.arange(2 * size) + 0.5) / size - 1
-    u, v = np.meshgrid(steps, -steps)
-    reach = half + float(np.linalg.norm(mesh_mm.bounds - centre, axis=1).max())
-    origins = centre + half * (u.reshape(-1, 1) * right + v.reshape(-1, 1) * up) + reach * back
-    picture = np.ones((len(origins), 3))
+    uv = np.stack(np.meshgrid(steps, -steps), axis=-1).reshape(-1, 2)
+    (left, low), (stop, high) = across.min(axis=0), across.max(axis=0)
+    ray = np.flatnonzero((uv[:, 0] >= left) & (uv[:, 0] <= stop) & (uv[:, 1] >= low) & (uv[:, 1] <= high))
+    origins = centre + half * uv[ray] @ np.stack([right, up]) + ((relative @ back).max() + 0.01 * half) * back
     face = mesh_mm.ray.intersects_first(origins, np.broadcast_to(-back, origins.shape))
-    hit = face >= 0
-    if hit.any():
-        picture[hit] = _shade(mesh_mm, face[hit], origins[hit], (right, up, back), values, limits)
-    smooth = picture.reshape(size, 2, size, 2, 3).mean(axis=(1, 3))
+    ray, face = ray[face >= 0], face[face >= 0]
+    picture = np.ones((2 * size, 2 * size, 3), dtype=np.float32)
+    if len(ray):
+        picture.reshape(-1, 3)[ray] = _shade(mesh_mm, face, across, uv[ray], (right, up, back), values, limits)
+    smooth = (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
     return np.asarray((smooth * 255).round().astype(np.uint8))
 
 
@@ -101,33 +104,37 @@ def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, n
 def _shade(
     mesh: trimesh.Trimesh,
     face: np.ndarray,
-    origins: np.ndarray,
+    across: np.ndarray,
+    uv: np.ndarray,
     camera: tuple[np.ndarray, np.ndarray, np.ndarray],
     values: np.ndarray | None,
     limits: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Colours (n, 3) where rays that start at `origins` (n, 3) and run along -back meet the triangles `face` (n,)."""
+    """Colours (n, 3) where rays through `uv` (n, 2) meet the triangles `face` (n,); the vertices are `across` (N, 2) the picture."""
     right, up, back = camera
-    a, b, c = (mesh.vertices[mesh.faces[face, i]] - origins for i in range(3))
+    corners = mesh.faces[face]
     # barycentric weights in the picture's plane: twice the areas of the triangles opposite to each corner
-    (ax, ay), (bx, by), (cx, cy) = (((p @ right), (p @ up)) for p in (a, b, c))
-    weights = np.stack([bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx], axis=1)
-    total = weights.sum(axis=1, keepdims=True)
-    weights = np.clip(np.where(np.abs(total) > 1e-12, weights / np.where(total == 0, 1, total), 1 / 3), 0, 1)
-    weights /= weights.sum(axis=1, keepdims=True)
-    normals = np.einsum("nk,nkd->nd", weights, mesh.vertex_normals[mesh.faces[face]])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-    outside = mesh.face_normals[face] @ back > 0
-    normals = np.where(outside[:, None], normals, -normals)
+    a, b, c = (across[corners[:, i]] - uv for i in range(3))
+    weights = [p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))]
+    total = weights[0] + weights[1] + weights[2]
+    seen = np.abs(total) > 1e-12
+    weights = [np.clip(np.where(seen, weight / np.where(seen, total, 1), 1 / 3), 0, 1) for weight in weights]
+
+    def between(values: np.ndarray) -> np.ndarray:
+        return np.asarray(sum(weight * values[corner] for weight, corner in zip(weights, corners.T, strict=True)))
+
+    outside = total > 0  # its corners run counter-clockwise
+    side = np.where(outside, 1.0, -1.0)
     key = (-0.45 * right + 0.55 * up + 0.70 * back) / np.linalg.norm([0.45, 0.55, 0.70])
     fill = (0.80 * right - 0.05 * up + 0.60 * back) / np.linalg.norm([0.80, 0.05, 0.60])
-    light = 0.34 + 0.66 * np.clip(normals @ key, 0, None) + 0.26 * np.clip(normals @ fill, 0, None)
+    lit = [side * between(np.asarray(mesh.vertex_normals) @ lamp) for lamp in (key, fill)]
+    light = 0.34 + 0.66 * np.clip(lit[0], 0, None) + 0.26 * np.clip(lit[1], 0, None)
     if values is None:
         return np.asarray(np.clip(np.where(outside[:, None], CLAY, INSIDE) * light[:, None], 0, 1))
     if len(values) != len(mesh.vertices):
         raise ValueError(f"values must have one number for each of the {len(mesh.vertices)} vertices, not {len(values)}")
     low, high = limits if limits is not None else (float(np.min(values)), float(np.max(values)))
-    shown = np.einsum("nk,nk->n", weights, np.asarray(values, dtype=float)[mesh.faces[face]])
+    shown = between(np.asarray(values, dtype=float))
     colours = ERRORS(np.clip((shown - low) / max(high - low, 1e-12), 0, 1))[:, :3]
     return np.asarray(np.clip(colours * (0.55 + 0.45 * light[:, None]), 0, 1))
 
