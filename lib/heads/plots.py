@@ -110,7 +110,7 @@ def _shade(
     values: np.ndarray | None,
     limits: tuple[float, float] | None,
 ) -> np.ndarray:
-    """Colours (n, 3) where rays through `uv` (n, 2) meet the triangles `face` (n,); the vertices are `across` (N, 2) the picture."""
+    """Colours (n, 3) where rays through `uv` (n, 2) meet the triangles `face` (n,); vertices are at `across` (N, 2)."""
     right, up, back = camera
     corners = mesh.faces[face]
     # barycentric weights in the picture's plane: twice the areas of the triangles opposite to each corner
