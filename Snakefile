@@ -163,6 +163,7 @@ rule evaluate:
         f"{HERE}/notebooks/04_evaluate.{{fit}}.ipynb",
     params:
         arguments=lambda wildcards: arguments(plan.score_job(FIT[wildcards.fit])),
+    priority: 1  # so that the table fills while the study runs
     shell:
         RUN
 

@@ -108,7 +108,6 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
-    grid=48,
     schedule="cosine",
     step_size=5e-4,
     colour_step_size=4e-3,
