@@ -64,8 +64,27 @@ class DataJob:
         return Path("runs", self.study, "data", f"{self.name}.json")
 
 
+class _MakesPrior:
+    """Where a job that makes a prior leaves it."""
+
+    study: str
+    prior: str
+
+    @property
+    def name(self) -> str:
+        return self.prior
+
+    @property
+    def folder(self) -> Path:
+        return Path("runs", self.study, "prior", self.prior)
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "record.json"
+
+
 @dataclass(frozen=True)
-class PriorJob:
+class PriorJob(_MakesPrior):
     """02_prior: train the prior `prior` on one scan of another subject."""
 
     notebook: ClassVar[str] = "02_prior"
@@ -85,21 +104,9 @@ class PriorJob:
         _check_names(self, "study", "dataset", "subject", "prior")
         _one_of(self.preset, "preset", PRESETS)
 
-    @property
-    def name(self) -> str:
-        return self.prior
-
-    @property
-    def folder(self) -> Path:
-        return Path("runs", self.study, "prior", self.prior)
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "record.json"
-
 
 @dataclass(frozen=True)
-class AutodecoderJob:
+class AutodecoderJob(_MakesPrior):
     """06_autodecoder: train the prior `prior`, one network for many built-in heads drawn from a seed of its own."""
 
     notebook: ClassVar[str] = "06_autodecoder"
@@ -121,21 +128,9 @@ class AutodecoderJob:
         for name, least in (("heads", 1), ("seed", 0), ("photographs", 1), ("size", 16)):
             _whole(getattr(self, name), name, least)
 
-    @property
-    def name(self) -> str:
-        return self.prior
-
-    @property
-    def folder(self) -> Path:
-        return Path("runs", self.study, "prior", self.prior)
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "record.json"
-
 
 @dataclass(frozen=True)
-class AverageJob:
+class AverageJob(_MakesPrior):
     """07_average: the prior `prior`, the average of the priors `of` of the same study; none: the notebook makes its own."""
 
     notebook: ClassVar[str] = "07_average"
@@ -158,24 +153,33 @@ class AverageJob:
             _whole(getattr(self, name), name, least=0)
 
     @property
-    def name(self) -> str:
-        return self.prior
-
-    @property
-    def folder(self) -> Path:
-        return Path("runs", self.study, "prior", self.prior)
-
-    @property
-    def record(self) -> Path:
-        return self.folder / "record.json"
-
-    @property
     def of_folders(self) -> list[Path]:
         return [Path("runs", self.study, "prior", name) for name in self.of]
 
 
+class _OfFit:
+    """Where a fit and its score lie; what is carried over is in the name where that is not all."""
+
+    study: str
+    subject: str
+    method: str
+    prior: str
+    views: int
+    seed: int
+    carry: list[str]
+
+    @property
+    def name(self) -> str:
+        name = f"{self.subject}.{self.method}.{self.prior}.v{self.views}.s{self.seed}"
+        return name if set(self.carry) == set(PARTS) else f"{name}.{'+'.join(part for part in PARTS if part in self.carry)}"
+
+    @property
+    def folder(self) -> Path:
+        return Path("runs", self.study, "fit", self.name)
+
+
 @dataclass(frozen=True)
-class FitJob:
+class FitJob(_OfFit):
     """03_reconstruct: one subject, seen in `views` photographs, by one method from one prior ("sphere" is none)."""
 
     notebook: ClassVar[str] = "03_reconstruct"
@@ -202,14 +206,6 @@ class FitJob:
             _one_of(part, "carry", PARTS)
 
     @property
-    def name(self) -> str:
-        return _fit_name(self)
-
-    @property
-    def folder(self) -> Path:
-        return Path("runs", self.study, "fit", self.name)
-
-    @property
     def record(self) -> Path:
         return self.folder / "fit.json"
 
@@ -219,7 +215,7 @@ class FitJob:
 
 
 @dataclass(frozen=True)
-class ScoreJob:
+class ScoreJob(_OfFit):
     """04_evaluate: one reconstruction against the scan."""
 
     notebook: ClassVar[str] = "04_evaluate"
@@ -239,14 +235,6 @@ class ScoreJob:
         _one_of(self.method, "method", METHODS)
         for part in self.carry:
             _one_of(part, "carry", PARTS)
-
-    @property
-    def name(self) -> str:
-        return _fit_name(self)
-
-    @property
-    def folder(self) -> Path:
-        return Path("runs", self.study, "fit", self.name)
 
     @property
     def record(self) -> Path:
@@ -318,12 +306,6 @@ class ChooseJob:
 
 
 JOBS = (DataJob, PriorJob, FitJob, ScoreJob, TableJob, AutodecoderJob, AverageJob, ChooseJob)  # 01 to 08
-
-
-def _fit_name(job: FitJob | ScoreJob) -> str:
-    """The name of a fit and of its score; what it carries over is in it where that is not all."""
-    name = f"{job.subject}.{job.method}.{job.prior}.v{job.views}.s{job.seed}"
-    return name if set(job.carry) == set(PARTS) else f"{name}.{'+'.join(part for part in PARTS if part in job.carry)}"
 
 
 # ---- the study itself
