@@ -2,6 +2,7 @@
 #
 #   make blog                            the default study, then its post: blog/_build/html/index.html
 #   make study STUDY=config/NAME.yaml    one study: results/NAME.csv and figures/NAME/
+#   make status STUDY=config/NAME.yaml   what of it is done, running, failed and missing, and how long the rest takes
 #   make post                            the post alone, from the committed results and figures
 #   make test                            all tests
 #   make notebooks                       notebooks/*.ipynb from their sources
@@ -22,7 +23,7 @@ RUN := $(BIN)/python -m heads study $(STUDY) --cores $(CORES)
 RENDER := $(BIN)/python -m sphinx -W --keep-going -q -b html blog blog/_build/html && echo "open blog/_build/html/index.html"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: blog study post test notebooks lock clean
+.PHONY: blog study status post test notebooks lock clean
 .DELETE_ON_ERROR:
 
 # With code 3 the table is complete, but some runs failed: the post says so, and make does.
@@ -31,6 +32,9 @@ blog: $(READY)
 
 study: $(READY)
 	$(RUN)
+
+status: $(READY)
+	$(BIN)/python -m heads status $(STUDY) --cores $(CORES)
 
 post: $(READY)
 	$(RENDER)

@@ -1,17 +1,20 @@
 """A study's YAML: what it asks for, and the sentence for everything that is wrong with one."""
 
+import fcntl
+import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from heads import autodecoder, idr, priors, runs, study
-from heads.__main__ import failures, show_study, to_do_again
+from heads.__main__ import failures, show_status, show_study, to_do_again
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -357,6 +360,45 @@ def test_a_dry_run_counts_the_jobs_of_each_stage_and_names_each_kind_of_fit_once
     said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert f"{fits - 2} fits, {fits // 2 - 2} to {fits // 2} of each subject:" in said
     assert said[-1] == "baseh3d from three, only its geometry and moments views 3 (seed 5) of ben"
+
+
+def test_the_status_counts_what_is_done_running_failed_and_missing_and_estimates_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, GOOD))
+    done, failed, gone, running, *missing = plan.data_jobs()
+    assert not missing
+
+    def executed(job: study.DataJob, duration: float | None, seconds_ago: float = 0) -> None:
+        start = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+        path = tmp_path / f"runs/mine/notebooks/01_data.{job.name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"metadata": {"papermill": {"duration": duration, "start_time": start}}}), encoding="utf-8")
+
+    runs.write_record(done.record, runs.Record("01_data"))
+    runs.write_record(failed.record, runs.Record("01_data", "failed", "no light"))
+    runs.write_record(gone.record, runs.Record("01_data", files=["runs/mine/nowhere.png"]))
+    executed(done, 600.0)
+    executed(running, None, seconds_ago=120)
+
+    def said() -> list[str]:
+        assert show_status(Path("mine.yaml"), 2) == 0
+        return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+    lines = said()
+    assert lines[0] == "stage done running failed missing s each" and lines[1] == "01_data 1 0 2 1 600"  # nobody holds the lock
+    assert "02_prior 0 0 0 2" in lines and "05_results 0 0 0 1" in lines
+    rest = "02_prior, 03_reconstruct, 04_evaluate, 05_results, of which none has ended yet"
+    assert f"left: about 15 minutes with 2 side by side, and {rest}" in lines
+    assert f"failed: 01_data {failed.name}: no light" in lines
+    assert f"failed: 01_data {gone.name}: runs/mine/nowhere.png has gone" in lines
+    with open("runs/.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = said()
+    assert lines[1] == "01_data 1 1 2 0 600"
+    assert f"left: about 14 minutes with 2 side by side, and {rest}" in lines
+    assert any(re.fullmatch(rf"running: 01_data.{re.escape(running.name)}, for 12\d s", line) for line in lines)
 
 
 def test_a_dry_run_says_among_what_is_chosen_and_by_which_photographs(

@@ -1,14 +1,19 @@
-"""The command line: `python -m heads study FILE` runs a study, `run NOTEBOOK OUT` one notebook, `notebooks` makes the .ipynb."""
+"""The command line: `python -m heads study FILE` runs a study, `status FILE` says how far it is.
+
+`run NOTEBOOK OUT` runs one notebook, and `notebooks` makes the .ipynb.
+"""
 
 import argparse
 import fcntl
 import logging
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,12 @@ def main() -> int:
     command.add_argument("--cores", default="2")
     command.add_argument("--profile", default="profiles/local")
     command.add_argument("--dry-run", action="store_true", help="check the study and print what it asks for, and run nothing")
+
+    command = commands.add_parser(
+        "status", help="what of a study is done, running, failed and missing, and how long the rest takes"
+    )
+    command.add_argument("file", type=Path)
+    command.add_argument("--cores", type=int, default=2, help="jobs side by side, for the estimate")
 
     command = commands.add_parser("run", help="run one notebook, as a job of a study does")
     command.add_argument("notebook", type=Path)
@@ -47,6 +58,8 @@ def main() -> int:
     try:
         if given.command == "study":
             return show_study(given.file) if given.dry_run else run_study(given.file, given.cores, given.profile)
+        if given.command == "status":
+            return show_status(given.file, given.cores)
         if given.command == "run":
             values = {name: yaml.safe_load(value) for name, value in given.p}
             return run_notebook(given.notebook, given.output, values, given.record, given.after, given.soft)
@@ -145,8 +158,7 @@ def show_study(path: Path) -> int:
     check(plan)
     fits = plan.fit_jobs()
     stages: dict[str, list[Path]] = {}
-    made = [*plan.data_jobs(), *map(plan.prior_job, plan.trained_priors())]
-    for job in [*made, *fits, *map(plan.score_job, fits), *plan.choose_jobs(), plan.table_job()]:
+    for job in plan.all_jobs():
         stages.setdefault(job.notebook, []).append(job.record)
     print(f"{path}: subjects {', '.join(plan.subjects)} of {plan.dataset}; preset {plan.preset}\n")
     print(f"{'stage':<16}{'jobs':>6}{'done':>6}")
@@ -174,6 +186,65 @@ def show_study(path: Path) -> int:
             f"\na choice for each subject among {', '.join(job.of)}: trials of {job.share:g} of a fit, {judged} (seed {job.seed})"
         )
     return 0
+
+
+def show_status(path: Path, side_by_side: int) -> int:
+    """Print what of a study is done, running, failed and missing, by stage, and about how long the rest will take."""
+    plan = study.read(path)
+    states: dict[str, dict[str, list[str]]] = {}
+    seconds: dict[str, list[float]] = {}
+    running_s: dict[str, float] = {}
+    busy = taken()
+    for job in plan.all_jobs():
+        label = f"{job.notebook}.{job.name}".rstrip(".")
+        noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
+        if job.record.is_file():
+            state = "done" if whole(job.record) else "failed"
+        else:
+            state = "running" if busy and noted and noted.get("duration") is None else "missing"
+        states.setdefault(job.notebook, {}).setdefault(state, []).append(label)
+        if state == "done" and noted.get("duration") is not None:
+            seconds.setdefault(job.notebook, []).append(float(noted["duration"]))
+        if state == "running":
+            running_s[label] = time.time() - datetime.fromisoformat(noted["start_time"]).timestamp()
+    print(f"{'stage':<16}{'done':>8}{'running':>8}{'failed':>8}{'missing':>8}{'s each':>8}")
+    left = 0.0
+    for stage, found in sorted(states.items()):
+        each = statistics.median(seconds[stage]) if stage in seconds else None
+        counts = "".join(f"{len(found.get(state, [])):>8}" for state in ("done", "running", "failed", "missing"))
+        print(f"{stage:<16}{counts}{'' if each is None else f'{each:.0f}':>8}")
+        left += (each or 0.0) * (len(found.get("missing", [])) + len(found.get("failed", [])))
+        left += sum(max(0.0, (each or 0.0) - running_s[label]) for label in found.get("running", []))
+    unknown = [stage for stage, found in states.items() if stage not in seconds and set(found) != {"failed"}]
+    more = f", and {', '.join(sorted(unknown))}, of which none has ended yet" if unknown else ""
+    print(f"\nleft: about {left / side_by_side / 60:.0f} minutes with {side_by_side} side by side{more}")
+    for label, spent in running_s.items():
+        print(f"running: {label}, for {spent:.0f} s")
+    for job in plan.all_jobs():
+        if job.record.is_file() and not whole(job.record):
+            print(f"failed: {job.notebook} {job.name}: {reason(job.record)}")
+    return 0
+
+
+def reason(path: Path) -> str:
+    """Why a record is not whole, in a sentence."""
+    try:
+        record = runs.read_record(path)
+    except ValueError as error:
+        return str(error)
+    return record.reason or f"{next(file for file in record.files if not Path(file).exists())} has gone"
+
+
+def taken() -> bool:
+    """Whether a study is running here."""
+    try:
+        with open("runs/.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def check(plan: study.Study) -> None:
@@ -214,11 +285,7 @@ def writable(folder: Path) -> None:
 
 def to_do_again(plan: study.Study) -> list[Path]:
     """Records of failed runs, and of those whose files have gone since."""
-    fits = plan.fit_jobs()
-    paths = [job.record for job in plan.data_jobs()] + [plan.prior_job(name).record for name in plan.trained_priors()]
-    paths += [fit.record for fit in fits] + [plan.score_job(fit).record for fit in fits]
-    paths += [job.record for job in plan.choose_jobs()] + [plan.table_job().record]
-    return [path for path in paths if path.is_file() and not whole(path)]
+    return [job.record for job in plan.all_jobs() if job.record.is_file() and not whole(job.record)]
 
 
 def whole(path: Path) -> bool:

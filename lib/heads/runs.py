@@ -334,10 +334,17 @@ def stage_seconds(study: Study) -> dict[str, list[float]]:
     """For each stage, the seconds of each of its runs, whenever that was: papermill notes them in the executed notebooks."""
     taken: dict[str, list[float]] = {}
     for path in sorted((root() / "runs" / study.name / "notebooks").glob("*.ipynb")):
-        with suppress(ValueError, KeyError, TypeError):  # an empty file, where a job was not run for a failure before it
-            duration = json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"]["duration"]
-            taken.setdefault(path.name.split(".")[0], []).append(float(duration))
+        if (seconds := executed(path).get("duration")) is not None:
+            taken.setdefault(path.name.split(".")[0], []).append(float(seconds))
     return taken
+
+
+def executed(path: Path) -> dict[str, Any]:
+    """What papermill notes in an executed notebook: `start_time`, `duration` (None while it runs); empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"])
+    except (OSError, ValueError, KeyError, TypeError):  # or an empty file, where a job was not run for a failure before it
+        return {}
 
 
 def _rounded(value: float | None, digits: int) -> float:

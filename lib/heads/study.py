@@ -251,6 +251,10 @@ class TableJob:
     pictures: bool = False  # draw people from a set of kind h3ds too, whose licence may forbid it
 
     @property
+    def name(self) -> str:
+        return ""  # a study has one
+
+    @property
     def record(self) -> Path:
         return Path("runs", Path(self.study_yaml).stem, "results.json")
 
@@ -305,6 +309,7 @@ class ChooseJob:
         return [Path("runs", self.study, "prior", name) for name in self.of]
 
 
+Job = DataJob | PriorJob | FitJob | ScoreJob | TableJob | AutodecoderJob | AverageJob | ChooseJob
 JOBS = (DataJob, PriorJob, FitJob, ScoreJob, TableJob, AutodecoderJob, AverageJob, ChooseJob)  # 01 to 08
 
 
@@ -568,6 +573,12 @@ class Study:
             )
             for subject in self.subjects
         ]
+
+    def all_jobs(self) -> list[Job]:
+        """Every job, what is needed by others first."""
+        fits = self.fit_jobs()
+        made = [*self.data_jobs(), *map(self.prior_job, self.trained_priors())]
+        return [*made, *fits, *map(self.score_job, fits), *self.choose_jobs(), self.table_job()]
 
     def table_job(self) -> TableJob:
         """What makes the table and the figures, and saves them."""
