@@ -44,7 +44,7 @@ os.chdir(runs.root())
 job = runs.parameters(globals(), AverageJob)
 lesson = lessons.PRESETS[job.preset]
 fit_config = runs.configured(idr.PRESETS[job.preset], job.overrides) if job.of else lesson
-config = average.Config(**({"steps": job.steps} if job.steps else {}))
+config = average.Config(device=fit_config.device, **({"steps": job.steps} if job.steps else {}))
 config
 
 # %% [markdown]
@@ -91,7 +91,7 @@ lessons.figure(rows)
 # %%
 last = {start: steps[max(steps)] for start, steps in kept.items()}
 means = {f"parameters, {start} start": average.average_weights(f"{start} starts", of) for start, of in last.items()}
-short = replace(config, steps=min(300, config.steps))  # they are small
+short = replace(config, steps=min(300, config.steps), device="cpu")  # they are small
 learned = average.distil("distilled", last["independent"], lesson.colour_shape, short, seed=job.seed)
 means["distilled, independent start"] = learned.prior
 plots.losses({"distilled": learned.history})
@@ -180,6 +180,7 @@ record = runs.Record(
     parameters=asdict(job),
     config=asdict(config),
     losses=history[-1] if history else {},
+    device=config.device,
     seconds=time.perf_counter() - began,
     files=[str(job.folder / name) for name in ("checkpoint.safetensors", "mesh.ply", "average.csv", "average.png")],
 )

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import trimesh
+import yaml
 from PIL import Image
 
 from heads import notebooks, runs, study
@@ -424,23 +425,22 @@ def test_the_large_studies_are_planned_without_their_data(repository: Path, name
 def test_the_study_of_h3ds_runs_on_a_made_up_set_in_its_layout(repository: Path, ellipsoid_scene: Scene) -> None:
     """config/h3ds.yaml with the names of this set, small and on the CPU: one scene, and another one as prior."""
     foreign_folder(repository / "scans", ellipsoid_scene, ["anna", "bert"])
-    text = (ROOT / "config" / "h3ds.yaml").read_text(encoding="utf-8")
-    for old, new in [
-        ("root: data/h3ds, config: v2", "root: scans, config: scans/mine.toml"),
-        (text[text.index("subjects:") : text.index("views:")], "subjects: [anna]\n"),
-        ("views: [3, 4, 8, 16, 32]", "views: [3]"),
-        ("preset: PAPER", "preset: SMOKE"),
-        ("{device: cuda}", "{epochs: 20}"),
-        ("168f8ca5c2dce5bc, epochs: 500", "bert, views: 3, epochs: 20"),
-        ('heads: 1000, seed: 3, overrides: {device: "cuda"}', "heads: 3, seed: 3"),
-    ]:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
+    asked = yaml.safe_load((ROOT / "config" / "h3ds.yaml").read_text(encoding="utf-8"))
+    asked |= {"subjects": ["anna"], "views": [3], "preset": "SMOKE", "overrides": {"epochs": 20}}
+    asked["data"] |= {"root": "scans", "config": "scans/mine.toml"}
+    priors = {name: asked["priors"][name] for name in ("one-500", "two-500", "mean", "heads")}
+    for name in ("one-500", "two-500"):
+        priors[name] |= {"subject": "bert", "views": 3, "epochs": 20, "seed": 0}
+    priors["mean"] |= {"of": ["one-500", "two-500"], "steps": 30}
+    priors["heads"] |= {"heads": 3, "overrides": {}}
+    asked |= {"priors": priors, "methods": asked["methods"] | {"baseh3d": asked["methods"]["baseh3d"][0]}}
+    del asked["choose"]
+    text = yaml.safe_dump(asked, sort_keys=False)
     (repository / "config" / "scanned.yaml").write_text(text)
     done = heads(repository, "study", "config/scanned.yaml")
     rows = runs.read_table(repository / "results" / "scanned.csv")
-    assert rows["status"].tolist() == ["ok"] * 3, rows["reason"].tolist()
-    assert rows["method"].tolist() == ["idr", "baseh3d", "h3dnet"] and done.returncode == 0, done.stderr
+    assert rows["status"].tolist() == ["ok"] * 4, rows["reason"].tolist()
+    assert rows["method"].tolist() == ["idr", "baseh3d", "average", "h3dnet"] and done.returncode == 0, done.stderr
     assert np.isfinite(rows[[*runs.METRICS, "final_loss"]].to_numpy()).all()
     assert not [path for path in (repository / "figures" / "scanned").iterdir() if "anna" in path.name or "contact" in path.name]
 

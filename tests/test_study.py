@@ -608,7 +608,11 @@ def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> No
         "609cc60fd416e187", "7dd427509fe84baa", "868765907f66fd85", "e98bae39fad2244e", "f7e930d8a9ff2091",
     }  # fmt: skip
     assert set(plan.subjects) == ten and plan.preset == "PAPER"
-    assert [(job.kind, job.root, job.config) for job in plan.data_jobs()] == [("h3ds", "data/h3ds", "v2")] * 11
+    assert [(job.kind, job.root, job.config) for job in plan.data_jobs()] == [("h3ds", "data/h3ds", "v2")] * 13
+    assert {job.subject for job in plan.data_jobs()} - ten == {"168f8ca5c2dce5bc", "1141a3328d7e9c4e", "3219815d5a1e7be3"}
+    asked = study.read(ROOT / "config" / "synthetic.yaml")
+    assert [views.count for views in plan.view_sets] == [views.count for views in asked.view_sets]
+    assert {method.name for method in plan.methods} == {method.name for method in asked.methods} - {"h3dnet+colour"}
 
 
 def test_reading_a_study_imports_nothing_heavy() -> None:

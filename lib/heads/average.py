@@ -34,6 +34,7 @@ class Config:
     step_size: float = 2e-3
     eikonal_weight: float = 0.1
     colour_weight: float = 0.1
+    device: str = "cpu"  # where the network learns; the priors are asked on the CPU
 
     def __post_init__(self) -> None:
         for name in ("steps", "points", "band", "samples", "step_size"):
@@ -107,11 +108,12 @@ def distil(
     _check(of)
     for prior in of:
         priors.check_surface(prior)
+    device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
-    geometry = sdf.ImplicitNetwork(of[0].shape, generator)
-    look = ColourNetwork(colour_shape, generator)
+    geometry = sdf.ImplicitNetwork(of[0].shape, generator).to(device)
+    look = ColourNetwork(colour_shape, generator).to(device)
     named = {f"geometry.{key}": p for key, p in geometry.named_parameters()}
-    lessons = ask(of, colour_shape, config, generator)
+    lessons = Lessons(*(tensor.to(device) for tensor in ask(of, colour_shape, config, generator)))
     if len(lessons.colours):
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
     optimizer = torch.optim.Adam(named.values(), lr=config.step_size)
@@ -126,7 +128,7 @@ def distil(
         return priors.state_of(optimizer, named, generator, step, history)
 
     for step in range(first, config.steps):
-        index = torch.randint(config.samples, (3, config.points // 2), generator=generator)
+        index = torch.randint(config.samples, (3, config.points // 2), generator=generator).to(device)
         with parametrize.cached():
             terms = losses(geometry, look, lessons, index)
         loss = terms["distance"] + config.eikonal_weight * terms["eikonal"]
@@ -141,7 +143,7 @@ def distil(
             history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
         if on_step is not None:
             on_step(step + 1, config.steps, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
-    return Distilled(Prior(name, of[0].shape, of[0].epoch, {key: p.detach().clone() for key, p in named.items()}), history)
+    return Distilled(Prior(name, of[0].shape, of[0].epoch, {key: p.detach().cpu().clone() for key, p in named.items()}), history)
 
 
 def ask(of: Sequence[Prior], colour_shape: ColourShape, config: Config, generator: torch.Generator) -> Lessons:
@@ -168,7 +170,8 @@ def losses(geometry: sdf.ImplicitNetwork, look: ColourNetwork, lessons: Lessons,
     """The terms, unweighted, at the lessons' points `index` (3, P): anywhere, near the surface, on it."""
     anywhere, near, on = index
     points = torch.cat([lessons.anywhere[anywhere], lessons.near[near], lessons.surface[on]])
-    wanted = torch.cat([lessons.anywhere_distance[anywhere], lessons.near_distance[near], torch.zeros(len(on))])
+    on_surface = lessons.near_distance.new_zeros(len(on))
+    wanted = torch.cat([lessons.anywhere_distance[anywhere], lessons.near_distance[near], on_surface])
     value, gradient, feature = sdf.value_and_gradient(geometry, points)
     terms = {"distance": (value - wanted).abs().mean(), "eikonal": ((gradient.norm(dim=1) - 1) ** 2).mean()}
     if len(lessons.colours):
