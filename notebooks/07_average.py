@@ -182,6 +182,7 @@ record = runs.Record(
     losses=history[-1] if history else {},
     device=config.device,
     seconds=time.perf_counter() - began,
+    peak_mb=runs.peak_mb(config.device),
     files=[str(job.folder / name) for name in ("checkpoint.safetensors", "mesh.ply", "average.csv", "average.png")],
 )
 runs.write_record(job.record, record)

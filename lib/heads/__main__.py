@@ -194,12 +194,15 @@ def show_status(path: Path, side_by_side: int) -> int:
     states: dict[str, dict[str, list[str]]] = {}
     seconds: dict[str, list[float]] = {}
     running_s: dict[str, float] = {}
+    faults: dict[str, str] = {}
     busy = taken()
     for job in plan.all_jobs():
         label = f"{job.notebook}.{job.name}".rstrip(".")
         noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
         if job.record.is_file():
-            state = "done" if whole(job.record) else "failed"
+            if why := fault(job.record):
+                faults[f"{job.notebook} {job.name}"] = why
+            state = "failed" if why else "done"
         else:
             state = "running" if busy and noted and noted.get("duration") is None else "missing"
         states.setdefault(job.notebook, {}).setdefault(state, []).append(label)
@@ -220,19 +223,9 @@ def show_status(path: Path, side_by_side: int) -> int:
     print(f"\nleft: about {left / side_by_side / 60:.0f} minutes with {side_by_side} side by side{more}")
     for label, spent in running_s.items():
         print(f"running: {label}, for {spent:.0f} s")
-    for job in plan.all_jobs():
-        if job.record.is_file() and not whole(job.record):
-            print(f"failed: {job.notebook} {job.name}: {reason(job.record)}")
+    for label, why in faults.items():
+        print(f"failed: {label}: {why}")
     return 0
-
-
-def reason(path: Path) -> str:
-    """Why a record is not whole, in a sentence."""
-    try:
-        record = runs.read_record(path)
-    except ValueError as error:
-        return str(error)
-    return record.reason or f"{next(file for file in record.files if not Path(file).exists())} has gone"
 
 
 def taken() -> bool:
@@ -290,11 +283,18 @@ def to_do_again(plan: study.Study) -> list[Path]:
 
 def whole(path: Path) -> bool:
     """Whether a record can be read, is well, and has its files."""
+    return not fault(path)
+
+
+def fault(path: Path) -> str:
+    """Why a record is not whole, in a sentence; empty where it is."""
     try:
         record = runs.read_record(path)
-    except ValueError:
-        return False
-    return record.status == "ok" and all(Path(file).exists() for file in record.files)
+    except ValueError as error:
+        return str(error)
+    if record.status != "ok":
+        return record.reason or f"{path}: the run failed without a reason"
+    return next((f"{file} has gone" for file in record.files if not Path(file).exists()), "")
 
 
 def failures(plan: study.Study) -> list[str]:
