@@ -16,14 +16,6 @@ extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinxcontrib.bibtex"]
 exclude_patterns = ["_build", "_generated"]
 numfig = True
 
-# A post whose studies have not been run has nothing to say: it is left out, and that is said.
-STUDIES = {"baseh3d": ("synthetic", "carry_common"), "h3dnet": ("synthetic",)}
-results = Path(__file__).resolve().parent.parent / "results"
-for post, studies in STUDIES.items():
-    if missing := [study for study in studies if not (results / f"{study}.csv").is_file()]:
-        print(f"{post} is left out: no results of {', '.join(missing)}; run make study STUDY=config/{missing[0]}.yaml")
-        exclude_patterns.append(f"{post}.md")
-
 # The posts only read results; their cells are run at every build.
 nb_execution_mode = "force"
 nb_execution_timeout = 120
@@ -33,8 +25,6 @@ nb_render_markdown_format = "myst"
 nb_mime_priority_overrides = [("html", "text/html", 0), ("html", "text/markdown", 1), ("html", "image/png", 2)]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 suppress_warnings = ["config.cache"]
-if len(exclude_patterns) > 2:
-    suppress_warnings += ["toc.excluded", "toc.not_readable", "myst.xref_missing"]  # the pages that name a post that is left out
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"

@@ -7,6 +7,7 @@ written by `stats.sentence` alone.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,11 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[str]], name: str, captio
 def cite(row: Mapping[Any, Any] | pd.Series) -> str:
     """Where a published number comes from, in words and as a reference."""
     return f"{row['source']} {{cite:p}}`{row['bib']}`"
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """The sentences as a list, each with a capital and a full stop."""
+    return "\n".join(f"- {posts.capital(sentence)}." for sentence in sentences)
 
 
 def spread(values: pd.Series) -> str:
@@ -107,7 +113,9 @@ def per_subject(results: Results, protocol: str) -> str:
     for subject in results.subjects:
         cells = [[mm(values[subject]) if subject in values.index else "–" for values in pair] for pair in numbers.values()]
         rows.append([subject, *(f"{face} / {head}" for face, head in cells)])
-    rows.append(["mean", *(f"{spread(face)} / {spread(head)}" for face, head in numbers.values())])
+    rows.append(
+        ["mean", *(" / ".join(mm(float(v.mean())) if len(v.dropna()) else "–" for v in pair) for pair in numbers.values())]
+    )
     caption = f"Every head: error on the face / on the head in mm ({protocol} protocol), the mean over its random seeds."
     return grid(["Head", *map(label, numbers)], rows, posts.anchor(results, f"per-subject-{protocol}"), caption)
 
@@ -134,16 +142,22 @@ def sweep(results: Results) -> str:
                 few = posts.at(results, views) if views in results.views else None
                 numbers = [posts.by_subject(few, method, f"{region}_{protocol}_mm") for region in REGIONS] if few else []
                 cells.append(_both([float(values.mean()) for values in numbers if len(values)]))
-            rows.append([label(method), protocol, *cells, "measured here, built-in heads"])
+            rows.append([label(method), protocol, *cells, "here"])
+    sources: list[str] = []
     for _, group in results.published.groupby(["method", "bib", "protocol"], sort=False):
         of = {int(row["views"]): [float(row[region]) for region in REGIONS] for row in group.to_dict("records")}
         one = group.iloc[0]
-        rows.append([f"*{label(one['method'])}*", one["protocol"], *(_both(of.get(views, [])) for views in columns), cite(one)])
+        if cite(one) not in sources:
+            sources.append(cite(one))
+        letter = ascii_lowercase[sources.index(cite(one))]
+        rows.append([f"*{label(one['method'])}*", one["protocol"], *(_both(of.get(views, [])) for views in columns), letter])
+    known = "; ".join(f"({letter}) {source}" for letter, source in zip(ascii_lowercase, sources, strict=False))
     caption = (
-        "Mean error on the face / on the head in mm, by the number of photographs. Rows in italics: published, on H3DS. A dash: "
-        "not measured, or not known to us. Only rows of one protocol and one data set compare."
+        "Mean error on the face / on the head in mm, by the number of photographs. Rows in italics: published, on H3DS; the "
+        "others: measured here, on built-in heads. A dash: not measured, or not known to us. Only rows of one protocol and one "
+        f"data set compare. From: {known}."
     )
-    header = ["Method", "Protocol", *map(str, columns), "Where from"]
+    header = ["Method", "Protocol", *map(str, columns), "From"]
     return grid(header, rows, posts.anchor(results, "table-views"), caption)
 
 
@@ -357,7 +371,7 @@ def chosen(results: Results, names: Sequence[str], rule: str, region: str, proto
 def choices(results: Results, protocol: str = "rigid") -> str:
     """Rules for choosing a prior without the scan, how often each takes the best prior, their mean errors, and what they cost."""
     rows = []
-    for among, names in candidates(results).items():
+    for names in candidates(results).values():
         found = {rule: [chosen(results, names, rule, region, protocol) for region in REGIONS] for rule in losses(results, names)}
         either = found["final_loss"]
         lines = {CHOOSERS[rule]: [c.chosen for c in both] for rule, both in found.items()}
@@ -371,14 +385,14 @@ def choices(results: Results, protocol: str = "rigid") -> str:
                     f"{int((taken <= c.best).sum())} of {c.n}" if rule != "one at random" else f"{c.n / c.priors:.1f} of {c.n}"
                 )
                 cells += [often, spread(taken), cost(taken, c.best)]
-            rows.append([among, rule, *cells])
+            rows.append([count(len(names)), rule, *cells])
     caption = (
         f"Choosing a prior for each head, without its scan: how often a rule takes the prior that is best, the error of the fit "
         f"from it ({protocol} protocol, {count(results.views[0])} photographs), mean ± standard deviation between heads, and by "
         f"how much this is more than that of the best, with its {stats.LEVEL:.0%} bootstrap interval. The loss is that of the "
         "photographs alone, their colours and outlines. Among the same priors, all rules choose for the same heads."
     )
-    header = ["Among", "Rule", *(f"{region}: {what}" for region in REGIONS for what in ("best taken", "mm", "cost, mm"))]
+    header = ["Priors", "Rule", *(f"{region}: {what}" for region in REGIONS for what in ("best taken", "mm", "cost, mm"))]
     return grid(header, rows, posts.anchor(results, "choices"), caption)
 
 
@@ -403,10 +417,10 @@ def choice_sentences(results: Results, rule: str = "held_out", protocol: str = "
         verdicts = [stats.sentence(stats.paired(c.chosen, errors), this, name) for name, errors in against.items()]
         said.append(
             f"On the {region}, the {CHOOSERS[rule]}, takes the best of {among} on {stats.share(c.best_chosen, c.n)} heads "
-            f"(a draw at random would on {c.n / c.priors:.1f}) and costs {mm(over.mean)} mm against it{ends_}. "
-            f"{posts.capital('; '.join(verdicts))}."
+            f"(a draw at random would on {c.n / c.priors:.1f}) and costs {mm(over.mean)} mm against it{ends_}.\n\n"
+            + bullets(verdicts)
         )
-    return " ".join(said)
+    return "\n\n".join(said)
 
 
 # ---- what a prior carries
@@ -470,7 +484,7 @@ def carry(results: Results, protocol: str = "rigid") -> str:
 def carry_sentences(results: Results, protocol: str = "rigid") -> str:
     """For BaseH3D-Net: the geometry alone and the colours alone against nothing, and what each adds to the other."""
     ways = {parts: prior for method, prior, parts in carried(results) if method == "baseh3d"}
-    wanted = {"geometry": "the geometry alone", "colour": "the colour network alone", "geometry colour": "both"}
+    wanted = {"geometry": "the geometry alone", "colour": "the colour network alone", "geometry colour": "the geometry with the colours"}
     if missing := [parts for parts in wanted if parts not in ways]:
         raise ValueError(f"{results.study}: BaseH3D-Net that carries {missing[0]!r} was expected")
     said = []
@@ -480,8 +494,8 @@ def carry_sentences(results: Results, protocol: str = "rigid") -> str:
         against = [(parts, posts.by_subject(results, "idr", column), "nothing") for parts in wanted]
         against += [("geometry colour", numbers[parts], wanted[parts]) for parts in ("geometry", "colour")]
         words = [stats.sentence(stats.paired(numbers[parts], other), wanted[parts], name) for parts, other, name in against]
-        said.append(f"On the {region}, carrying {'; '.join(words)}.")
-    return " ".join(said)
+        said.append(f"On the {region}, of what is carried over:\n\n{bullets(words)}")
+    return "\n\n".join(said)
 
 
 # ---- the averaged prior
