@@ -484,7 +484,11 @@ def carry(results: Results, protocol: str = "rigid") -> str:
 def carry_sentences(results: Results, protocol: str = "rigid") -> str:
     """For BaseH3D-Net: the geometry alone and the colours alone against nothing, and what each adds to the other."""
     ways = {parts: prior for method, prior, parts in carried(results) if method == "baseh3d"}
-    wanted = {"geometry": "the geometry alone", "colour": "the colour network alone", "geometry colour": "the geometry with the colours"}
+    wanted = {
+        "geometry": "the geometry alone",
+        "colour": "the colour network alone",
+        "geometry colour": "the geometry with the colours",
+    }
     if missing := [parts for parts in wanted if parts not in ways]:
         raise ValueError(f"{results.study}: BaseH3D-Net that carries {missing[0]!r} was expected")
     said = []
