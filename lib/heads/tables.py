@@ -559,10 +559,10 @@ def costs(results: Results) -> str:
             few = posts.at(results, views)
             runs_ = posts.rows_of(few, method) if method in few.methods else few.table[:0]
             seconds = runs_.loc[runs_["status"] == "ok", "seconds"].dropna()
-            cells.append(f"{seconds.mean():.0f}" if len(seconds) else "–")
+            cells.append(f"{seconds.median():.0f}" if len(seconds) else "–")
         peak = posts.rows_of(results, method)["peak_mb"].dropna()
         rows.append([label(method), *cells, f"{peak.max():.0f}" if len(peak) else "–"])
-    caption = "What one fit takes: mean seconds by the number of photographs, and the most memory of a process in MB."
+    caption = "What one fit takes: median seconds by the number of photographs, and the most memory of a process in MB."
     return grid(["Method", *(f"{views}" for views in results.views), "MB"], rows, posts.anchor(results, "costs"), caption)
 
 
@@ -574,14 +574,16 @@ def provenance(results: Results) -> str:
         facts[name] = ", ".join(dict.fromkeys(str(value) for value in table[column].dropna()))
     if table["peak_mb"].notna().any():
         facts["most memory of one run"] = f"{table['peak_mb'].max():.0f} MB"
-    stages = [[f"`{row['stage']}`", f"{row['runs']:.0f}", f"{row['seconds']:.0f}"] for row in results.stages.to_dict("records")]
+    ended = results.stages[results.stages["runs"] > 0]  # the table is written before its own stage has ended
+    stages = [[f"`{row['stage']}`", f"{row['runs']:.0f}", f"{row['seconds']:.0f}"] for row in ended.to_dict("records")]
     stages.append(["together", f"{results.stages['runs'].sum():.0f}", f"{results.stages['seconds'].sum():.0f}"])
     name, caption = posts.anchor(results, "provenance"), f"Where the numbers of the study `{results.study}` come from."
     tables = [grid(["What", "Value"], _rows(facts), name, caption)]
     name, caption = posts.anchor(results, "stages"), "Computing time by stage, added up over its runs."
     tables.append(grid(["Stage", "runs", "seconds"], stages, name, caption))
     if settings := _rows(_flat(results.about)):
-        tables.append(grid(["Setting", "Value"], settings, posts.anchor(results, "settings"), "The settings of the study."))
+        table_of_all = grid(["Setting", "Value"], settings, posts.anchor(results, "settings"), "The settings of the study.")
+        tables.append(f"<details>\n<summary>All settings of the study {results.study}</summary>\n\n{table_of_all}\n\n</details>")
     return "\n\n".join(tables)
 
 
