@@ -38,6 +38,19 @@ def test_banded_extraction_is_the_dense_one() -> None:
     assert np.allclose(np.sort(surface.vertices, axis=0), np.sort(vertices * 0.02 - 1, axis=0), atol=1e-5)
 
 
+def test_the_points_asked_grow_with_the_surface() -> None:
+    asked: dict[float, int] = {}
+    for cell in (0.04, 0.02, 0.01):
+
+        def counted(points: Tensor, cell: float = cell) -> Tensor:
+            asked[cell] = asked.get(cell, 0) + len(points)
+            return sphere(points)
+
+        vertices = len(mesh.extract(counted, mm_from_unit=torch.eye(4), cell_mm=cell).vertices)
+        assert asked[cell] < 4 * vertices + 33**3
+    assert asked[0.01] < 5 * asked[0.02] < 25 * asked[0.04]
+
+
 def test_only_the_largest_component_stays() -> None:
     small = trimesh.creation.icosphere(radius=1.0).apply_translation([5, 0, 0])
     large = trimesh.creation.icosphere(radius=2.0)

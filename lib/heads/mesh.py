@@ -1,9 +1,11 @@
 """The surface of a signed distance field as a triangle mesh in millimetres."""
 
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import trimesh
 from skimage import measure
 
@@ -12,28 +14,74 @@ if TYPE_CHECKING:
 
     from heads.sdf import SDF
 
+COARSEST = 32  # cells a side at most, of the grid on which the surface is looked for
+CORNERS = np.array(list(np.ndindex(2, 2, 2)))  # of a cell
+FACES = [(axis, side, CORNERS[:, axis] == side) for axis in range(3) for side in (0, 1)]  # of a cell, with its corners
+
 
 def extract(field: "SDF", *, mm_from_unit: "Tensor", cell_mm: float) -> trimesh.Trimesh:
     """Isosurface f = 0 inside the cube [-1, 1]^3 at a cell size of `cell_mm`, its largest component, in mm.
 
-    The field is asked coarse to fine, at the grid's own points only near the surface (`trace.CachedField`). ValueError where it
-    has no zero crossing.
+    The field is asked only where the surface is, on finer and finer grids, so that the cost grows with its area. ValueError
+    where it has no zero crossing.
     """
-    from heads.trace import CachedField
-
     if not cell_mm > 0:
         raise ValueError(f"cell_mm must be positive, not {cell_mm}")
     mm_per_unit = float(abs(np.linalg.det(mm_from_unit[:3, :3].double().numpy())) ** (1 / 3))
-    resolution = int(np.ceil(2 * mm_per_unit / cell_mm)) + 1
-    fine = CachedField(field, resolution).values.view(resolution, resolution, resolution)
-    if not bool((fine < 0).any() and (fine > 0).any()):
-        side = "positive" if bool((fine >= 0).all()) else "negative"
-        raise ValueError(f"the field has no surface: it is {side} in the whole cube")
-    vertices, faces, _, _ = measure.marching_cubes(fine.numpy(), level=0.0)
-    unit = vertices.astype(np.float64) * (2.0 / (resolution - 1)) - 1
-    mesh = largest_component(trimesh.Trimesh(unit, faces, process=False))
+    sizes = [ceil(2 * mm_per_unit / cell_mm)]  # cells a side of each grid, the last is the wanted one
+    cell = 2.0 / sizes[0]
+    while sizes[0] > COARSEST:
+        sizes.insert(0, ceil(sizes[0] / 2))  # the last of its cells may reach out of the cube
+    cells = np.argwhere(np.ones((sizes[0],) * 3, dtype=bool))
+    for size, spacing in zip(sizes, cell * 2.0 ** np.arange(len(sizes) - 1, -1, -1), strict=True):
+        cells = cells[(cells < size).all(1)]
+        values, passed = followed(field, cells, size, spacing)
+        if size != sizes[-1]:
+            cells = eighths(values, passed, spacing)
+    vertices, faces, _, _ = measure.marching_cubes(values, level=0.0, mask=np.pad(passed, ((1, 0),) * 3))
+    mesh = largest_component(trimesh.Trimesh(vertices.astype(np.float64) * cell - 1, faces, process=False))
     mesh.apply_transform(mm_from_unit.double().numpy())
     return mesh
+
+
+def followed(field: "SDF", cells: np.ndarray, size: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """The surface on the grid of `size` cells a side, from `cells` (N, 3) on to all that it reaches from them.
+
+    Returns the field at the corners that were asked (size + 1, three times), NaN elsewhere, and which cells the surface passes.
+    """
+    import torch
+
+    values = np.full((size + 1,) * 3, np.nan, dtype=np.float32)
+    passed, seen = np.zeros((size,) * 3, dtype=bool), np.zeros((size,) * 3, dtype=bool)
+    while len(cells):
+        seen[tuple(cells.T)] = True
+        corners = np.ravel_multi_index(tuple((cells[:, None] + CORNERS).T), values.shape).T  # (N, 8)
+        new = pd.unique(corners.ravel())
+        new = new[np.isnan(values.flat[new])]
+        points = np.stack(np.unravel_index(new, values.shape), axis=1) * spacing - 1
+        values.flat[new] = field(torch.from_numpy(points).float()).numpy()
+        inside = values.flat[corners] <= 0  # as marching cubes has it
+        crossed = inside.any(1) & ~inside.all(1)
+        passed[tuple(cells[crossed].T)] = True
+        beyond = []
+        for axis, side, face in FACES:
+            out = cells[inside[:, face].any(1) & ~inside[:, face].all(1)]
+            out[:, axis] += 2 * side - 1
+            beyond.append(out[(out[:, axis] >= 0) & (out[:, axis] < size)])
+        cells = np.concatenate(beyond)
+        cells = np.unique(cells[~seen[tuple(cells.T)]], axis=0)
+    if not passed.any():
+        raise ValueError(f"the field has no surface: it is {'negative' if (values <= 0).any() else 'positive'} in the whole cube")
+    return values, passed
+
+
+def eighths(values: np.ndarray, passed: np.ndarray, spacing: float) -> np.ndarray:
+    """Of the cells that the surface passes, the eighths (N, 3) that it should pass, if the field is nearly linear in each."""
+    cells = np.argwhere(passed)
+    weights = np.array([[np.prod(1 - np.abs((part + corner) / 2 - CORNERS), axis=1) for corner in CORNERS] for part in CORNERS])
+    expected = np.tensordot(values[tuple((cells[:, None] + CORNERS).T)].T, weights, axes=(1, 2))  # (N, 8 parts, 8 corners)
+    near = (expected.min(2) < spacing / 8) & (expected.max(2) > -spacing / 8)
+    return (2 * cells[:, None] + CORNERS)[near]
 
 
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
