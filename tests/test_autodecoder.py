@@ -56,7 +56,7 @@ def test_the_colours_are_learned_with_the_codes(trained: priors.Prior) -> None:
     look.load_state_dict(priors.part(trained, "colour"))
     for head, code in zip(HEADS, trained.tensors["codes"], strict=True):
         geometry = priors.network(autodecoder.holding(trained, code), generator=torch.Generator())
-        _, normals, features = sdf.value_and_gradient(geometry, head.seen)
+        _, normals, features = geometry.with_gradient(head.seen)
         assert look(head.seen, head.seen, normals, features).mean().item() == pytest.approx(float(head.name), abs=0.05)
 
 

@@ -72,7 +72,7 @@ def test_distilled_colours_are_the_mean_of_the_colours() -> None:
     look.load_state_dict(priors.part(learned.prior, "colour"))
     network = priors.network(learned.prior, generator=torch.Generator())
     points = 0.55 * torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    _, normals, features = sdf.value_and_gradient(network, points)
+    _, normals, features = network.with_gradient(points)
     assert look(points, normals, normals, features).mean().item() == pytest.approx(0.2, abs=0.05)
 
 

@@ -56,7 +56,7 @@ def slow_loss(tensors: dict[str, torch.Tensor], scene: Scene, view: int) -> dict
                     inside = field((origins[i] + middle * directions[i])[None])[0] < 0
                     low, high = (low, middle) if inside else (middle, high)
                 x = (origins[i] + high * directions[i])[None]
-                _, normal, feature = sdf.value_and_gradient(geometry, x)
+                _, normal, feature = geometry.with_gradient(x)
                 seen = painter(x, -directions[i][None], normal, feature)[0]
                 rgb += (seen - (scene.images[view, row, column] * 2 - 1)).abs().sum().item()
             else:

@@ -126,7 +126,7 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
     points = batch[2] + traced.t_surface.where(surface, traced.t_closest)[:, None] * batch[3]
     silhouette, rgb = 0.0, 0.0
     for index in range(len(points)):  # the slow twin: one ray at a time
-        value, normal, feature = sdf.value_and_gradient(geometry, points[index : index + 1])
+        value, normal, feature = geometry.with_gradient(points[index : index + 1])
         if surface[index]:
             seen = colour(points[index : index + 1], -batch[3][index : index + 1], normal, feature)
             rgb += (seen - batch[0][index]).abs().sum().item()
@@ -135,7 +135,7 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
             silhouette -= torch.log(inside if batch[1][index] else 1 - inside).item() / 50
     assert terms["rgb"].item() == pytest.approx(rgb / len(points), rel=1e-3)
     assert terms["mask"].item() == pytest.approx(silhouette / len(points), rel=1e-3)
-    _, gradient, _ = sdf.value_and_gradient(geometry, torch.cat([points[surface], uniform]))
+    _, gradient, _ = geometry.with_gradient(torch.cat([points[surface], uniform]))
     assert terms["eikonal"].item() == pytest.approx(((gradient.norm(dim=1) - 1) ** 2).mean().item(), rel=1e-4)
 
 

@@ -26,7 +26,7 @@ def test_fresh_network_is_the_sdf_of_a_sphere() -> None:
     network = fresh(sdf.Shape(width=256, depth=8, feature=8))
     directions = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(1)), dim=1)
     for radius in (0.4, 0.6, 0.9):
-        value, gradient, _ = sdf.value_and_gradient(network, radius * directions)
+        value, gradient, _ = network.with_gradient(radius * directions)
         assert abs(value.mean().item() - (radius - 0.6)) < 0.1
         assert (torch.nn.functional.normalize(gradient, dim=1) * directions).sum(1).mean() > 0.95
 
@@ -34,16 +34,39 @@ def test_fresh_network_is_the_sdf_of_a_sphere() -> None:
 def test_gradient_is_that_of_finite_differences() -> None:
     network = fresh().double()
     x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) / 2
-    _, gradient, _ = sdf.value_and_gradient(network, x)
+    _, gradient, _ = network.with_gradient(x)
     field = sdf.distance(network)
     for axis in range(3):
         offset = 1e-6 * torch.eye(3, dtype=torch.float64)[axis]
         assert torch.allclose(gradient[:, axis], (field(x + offset) - field(x - offset)) / 2e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [SMALL, sdf.Shape(64, 2, 8, octaves=0), sdf.Shape(64, 3, 8, octaves=2, code=7)])
+def test_the_written_out_gradient_is_that_of_autograd_and_so_is_its_derivative(shape: sdf.Shape) -> None:
+    generator = torch.Generator().manual_seed(3)
+    network = fresh(shape).double()
+    with torch.no_grad():
+        for parameter in network.parameters():  # away from the sphere, which looks at no waves and no code
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    x = torch.randn(20, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    value, gradient, feature = network.with_gradient(x)
+    output = network(x)
+    (slow,) = torch.autograd.grad(output[:, 0].sum(), x, create_graph=True)
+    assert torch.allclose(torch.cat([value[:, None], feature], dim=1), output)
+    assert torch.allclose(network.distance(x), value)
+    assert torch.allclose(gradient, slow, rtol=1e-6)
+    inputs = [x, *(p for name, p in network.named_parameters() if p.numel() and "layers.0.bias" not in name)]
+    for ours, theirs in zip(
+        torch.autograd.grad(gradient.norm(dim=1).sum() + feature.square().sum(), inputs),
+        torch.autograd.grad(slow.norm(dim=1).sum() + output[:, 1:].square().sum(), inputs),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
 def test_normals_carry_gradients_to_the_weights() -> None:
     network = fresh()
-    _, gradient, _ = sdf.value_and_gradient(network, torch.rand(5, 3))
+    _, gradient, _ = network.with_gradient(torch.rand(5, 3))
     gradient.norm(dim=1).sum().backward()
     assert all(p.grad is not None for name, p in network.named_parameters() if "original1" in name)
 

@@ -194,7 +194,7 @@ def igr_terms(
     near = surface[:half] + config.near * torch.randn((half, 3), generator=generator)
     anywhere = torch.rand((len(surface) - half, 3), generator=generator) * 2 - 1
     points, normals = torch.cat([surface, near, anywhere]).to(codes.device), normals.to(codes.device)
-    value, gradient, _ = sdf.value_and_gradient(geometry, points, codes[torch.cat([owner, owner])])
+    value, gradient, _ = geometry.with_gradient(points, codes[torch.cat([owner, owner])])
     return {
         "surface": value[: len(surface)].abs().mean(),
         "normal": (gradient[: len(surface)] - normals).norm(dim=1).mean(),
@@ -215,7 +215,7 @@ def deepsdf_terms(
         torch.cat(part) for part in zip(*(_draw(samples[i], config.points, generator) for i in which), strict=True)
     )
     points, distances = points.to(codes.device), distances.to(codes.device)
-    value = geometry(points, codes[torch.tensor(which).repeat_interleave(config.points)])[:, 0]
+    value = geometry.distance(points, codes[torch.tensor(which).repeat_interleave(config.points)])
     reach = config.clamp
     return {"distance": (value.clamp(-reach, reach) - distances.clamp(-reach, reach)).abs().mean()}
 
@@ -233,7 +233,7 @@ def colour_term(
     drawn = [_draw((heads[i].seen, heads[i].colours), config.points // 2, generator) for i in which]
     points, colours = (torch.cat(parts).to(codes.device) for parts in zip(*drawn, strict=True))
     code = codes[torch.tensor(which).repeat_interleave(config.points // 2)]
-    _, normals, features = sdf.value_and_gradient(geometry, points, code)
+    _, normals, features = geometry.with_gradient(points, code)
     return (look(points, points, normals, features) - colours).abs().sum(dim=1).mean()
 
 
@@ -271,7 +271,7 @@ def complete(prior: Prior, points: Tensor, config: Config, *, seed: int = 0) -> 
     optimizer = torch.optim.Adam([code], lr=config.completion_step_size)
     for step in range(config.completion_steps):
         (drawn,) = _draw((points,), min(len(points), 16 * config.points), generator)
-        loss = geometry(drawn, code)[:, 0].abs().mean() + config.code_weight * code.square().sum()
+        loss = geometry.distance(drawn, code).abs().mean() + config.code_weight * code.square().sum()
         optimizer.param_groups[0]["lr"] = config.completion_step_size * (0.1 if 2 * step >= config.completion_steps else 1.0)
         optimizer.zero_grad()
         loss.backward()

@@ -172,7 +172,7 @@ def losses(geometry: sdf.ImplicitNetwork, look: ColourNetwork, lessons: Lessons,
     points = torch.cat([lessons.anywhere[anywhere], lessons.near[near], lessons.surface[on]])
     on_surface = lessons.near_distance.new_zeros(len(on))
     wanted = torch.cat([lessons.anywhere_distance[anywhere], lessons.near_distance[near], on_surface])
-    value, gradient, feature = sdf.value_and_gradient(geometry, points)
+    value, gradient, feature = geometry.with_gradient(points)
     terms = {"distance": (value - wanted).abs().mean(), "eikonal": ((gradient.norm(dim=1) - 1) ** 2).mean()}
     if len(lessons.colours):
         surface, normals, feature = lessons.surface[on], gradient[-len(on) :], feature[-len(on) :]
@@ -197,7 +197,7 @@ def _onto_surface(networks: Sequence[sdf.ImplicitNetwork], points: Tensor, *, st
     moved = []
     for part in points.split(8192):
         for step in range(steps + 1):
-            pairs = [sdf.value_and_gradient(network, part)[:2] for network in networks]
+            pairs = [network.with_gradient(part)[:2] for network in networks]
             value, gradient = (torch.stack(of).mean(dim=0).detach() for of in zip(*pairs, strict=True))
             if step < steps:
                 part = part.detach() - value[:, None] * gradient / gradient.square().sum(dim=1, keepdim=True).clamp(min=0.1)
@@ -212,6 +212,6 @@ def _colours(prior: Prior, shape: ColourShape, points: Tensor, views: Tensor) ->
     surface, _ = _onto_surface([network], points)
     shown = []
     for at, view in zip(surface.split(8192), views.split(8192), strict=True):
-        _, gradient, feature = sdf.value_and_gradient(network, at)
+        _, gradient, feature = network.with_gradient(at)
         shown.append(look(at, view, gradient, feature).detach())
     return torch.cat(shown)

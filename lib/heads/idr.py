@@ -171,10 +171,10 @@ def losses(
     colours, mask, origins, directions = batch
     surface = traced.hit & mask
     t = traced.t_surface.where(surface, traced.t_closest)
-    value = geometry(origins + t[:, None] * directions)[:, 0]
+    value = geometry.distance(origins + t[:, None] * directions)
     v = directions[surface]
     x = trace.differentiable_intersection(t[surface], origins[surface], v, value[surface], traced.slope[surface])
-    _, gradient, feature = sdf.value_and_gradient(geometry, torch.cat([x, uniform]))
+    _, gradient, feature = geometry.with_gradient(torch.cat([x, uniform]))
     normal, feature = gradient[: len(x)], feature[: len(x)]
 
     rgb = (colour(x, -v, normal, feature) - colours[surface]).abs().sum()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+SHARPNESS = 100.0  # of the softplus (beta)
 SDF = Callable[[Tensor], Tensor]  # points (N, 3) in the unit frame -> signed distances (N,)
 
 
@@ -91,19 +92,57 @@ class ImplicitNetwork(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        return self.layers[-1](self._hidden(x, code)[0])
+
+    def distance(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """The signed distance (N,) alone, for which the last layer's features need not be computed."""
+        last = self._layer(-1)
+        return nn.functional.linear(self._hidden(x, code)[0], last.weight[:1], last.bias[:1])[:, 0]
+
+    def with_gradient(self, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable.
+
+        The gradient is written out, from the last layer to the first, so that its own derivative is an ordinary one: torch need
+        not record a backward pass, and the features take no part in it.
+        """
+        hidden, encoded, before = self._hidden(x, code)
+        output = self.layers[-1](hidden)
+        waves = self.shape.encoded
+        slope = self._layer(-1).weight[:1].expand(len(x), -1)  # of the distance by what the layer got
+        skipped = torch.zeros_like(encoded[:, :waves])
+        for index in reversed(range(self.shape.depth)):
+            slope = (slope * torch.sigmoid(SHARPNESS * before[index])) @ self._layer(index).weight
+            if index == self.skip:
+                slope = slope / math.sqrt(2.0)
+                skipped = slope[:, -encoded.shape[1] :][:, :waves]
+                slope = slope[:, : -encoded.shape[1]]
+        slope = slope[:, :waves] + skipped
+        sine, cosine = encoded[:, 3:waves].unflatten(1, (self.shape.octaves, 2, 3)).unbind(2)  # (N, octaves, 3)
+        by_sine, by_cosine = slope[:, 3:].unflatten(1, (self.shape.octaves, 2, 3)).unbind(2)
+        frequency = 2.0 ** torch.arange(self.shape.octaves, dtype=x.dtype, device=x.device)[:, None]
+        gradient = slope[:, :3] + (frequency * (by_sine * cosine - by_cosine * sine)).sum(1)
+        return output[:, 0], gradient, output[:, 1:]
+
+    def _layer(self, index: int) -> nn.Linear:
+        layer = self.layers[index]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def _hidden(self, x: Tensor, code: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """What the last layer gets, the encoded points with their code, and what every activation got."""
         assert x.ndim == 2 and x.shape[1] == 3
         encoded = encode(x, self.shape.octaves)
         if self.shape.code:
             code = self.code if code is None else code
             encoded = torch.cat([encoded, code.expand(len(x), self.shape.code)], dim=1)
         hidden = encoded
-        for index, layer in enumerate(self.layers):
+        before = []
+        for index, layer in enumerate(self.layers[:-1]):
             if index == self.skip:
                 hidden = torch.cat([hidden, encoded], dim=1) / math.sqrt(2.0)
-            hidden = layer(hidden)
-            if index < self.shape.depth:
-                hidden = nn.functional.softplus(hidden, beta=100.0)
-        return hidden
+            before.append(layer(hidden))
+            hidden = nn.functional.softplus(before[-1], beta=SHARPNESS)
+        return hidden, encoded, before
 
 
 def distance(network: ImplicitNetwork, *, chunk: int = 2048) -> SDF:
@@ -111,17 +150,7 @@ def distance(network: ImplicitNetwork, *, chunk: int = 2048) -> SDF:
 
     @torch.no_grad()
     def sdf(points: Tensor) -> Tensor:
-        values = [network(part)[:, 0] for part in points.split(chunk)]
+        values = [network.distance(part) for part in points.split(chunk)]
         return torch.cat(values) if values else points.new_zeros(0)
 
     return sdf
-
-
-def value_and_gradient(network: ImplicitNetwork, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable."""
-    with torch.enable_grad():
-        if not x.requires_grad:
-            x = x.detach().requires_grad_(True)
-        output = network(x, code)
-        (gradient,) = torch.autograd.grad(output[:, 0].sum(), x, create_graph=True)
-    return output[:, 0], gradient, output[:, 1:]
