@@ -219,8 +219,9 @@ def show_status(path: Path, side_by_side: int) -> int:
         left += (each or 0.0) * (len(found.get("missing", [])) + len(found.get("failed", [])))
         left += sum(max(0.0, (each or 0.0) - running_s[label]) for label in found.get("running", []))
     unknown = [stage for stage, found in states.items() if stage not in seconds and set(found) != {"failed"}]
-    more = f", and {', '.join(sorted(unknown))}, of which none has ended yet" if unknown else ""
-    print(f"\nleft: about {left / side_by_side / 60:.0f} minutes with {side_by_side} side by side{more}")
+    parts = [f"about {left / side_by_side / 60:.0f} minutes with {side_by_side} side by side"] if left or not unknown else []
+    parts += [f"{', '.join(sorted(unknown))}, of which none has ended yet"] if unknown else []
+    print(f"\nleft: {', and '.join(parts)}")
     for label, spent in running_s.items():
         print(f"running: {label}, for {spent:.0f} s")
     for label, why in faults.items():
