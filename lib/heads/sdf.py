@@ -109,14 +109,11 @@ class ImplicitNetwork(nn.Module):
         output = self.layers[-1](hidden)
         waves = self.shape.encoded
         slope = self._layer(-1).weight[:1].expand(len(x), -1)  # of the distance by what the layer got
-        skipped = torch.zeros_like(encoded[:, :waves])
         for index in reversed(range(self.shape.depth)):
             slope = (slope * torch.sigmoid(SHARPNESS * before[index])) @ self._layer(index).weight
             if index == self.skip:
-                slope = slope / math.sqrt(2.0)
-                skipped = slope[:, -encoded.shape[1] :][:, :waves]
-                slope = slope[:, : -encoded.shape[1]]
-        slope = slope[:, :waves] + skipped
+                slope, skipped = (slope / math.sqrt(2.0)).tensor_split([-encoded.shape[1]], dim=1)
+        slope = (slope + skipped)[:, :waves]
         sine, cosine = encoded[:, 3:waves].unflatten(1, (self.shape.octaves, 2, 3)).unbind(2)  # (N, octaves, 3)
         by_sine, by_cosine = slope[:, 3:].unflatten(1, (self.shape.octaves, 2, 3)).unbind(2)
         frequency = 2.0 ** torch.arange(self.shape.octaves, dtype=x.dtype, device=x.device)[:, None]

@@ -143,15 +143,13 @@ def sweep(results: Results) -> str:
                 numbers = [posts.by_subject(few, method, f"{region}_{protocol}_mm") for region in REGIONS] if few else []
                 cells.append(_both([float(values.mean()) for values in numbers if len(values)]))
             rows.append([label(method), protocol, *cells, "here"])
-    sources: list[str] = []
+    letters: dict[str, str] = {}
     for _, group in results.published.groupby(["method", "bib", "protocol"], sort=False):
         of = {int(row["views"]): [float(row[region]) for region in REGIONS] for row in group.to_dict("records")}
         one = group.iloc[0]
-        if cite(one) not in sources:
-            sources.append(cite(one))
-        letter = ascii_lowercase[sources.index(cite(one))]
+        letter = letters.setdefault(cite(one), ascii_lowercase[len(letters)])
         rows.append([f"*{label(one['method'])}*", one["protocol"], *(_both(of.get(views, [])) for views in columns), letter])
-    known = "; ".join(f"({letter}) {source}" for letter, source in zip(ascii_lowercase, sources, strict=False))
+    known = "; ".join(f"({letter}) {source}" for source, letter in letters.items())
     caption = (
         "Mean error on the face / on the head in mm, by the number of photographs. Rows in italics: published, on H3DS; the "
         "others: measured here, on built-in heads. A dash: not measured, or not known to us. Only rows of one protocol and one "
