@@ -29,7 +29,7 @@ config: str = ""
 subject: str = "bea"  # whose head it is
 views: int = 32
 preset: str = "LAPTOP"  # or PAPER, SMOKE
-epochs: int = 200  # 0: as the preset says
+epochs: int = 500  # 0: as the preset says
 seed: int = 0
 overrides: dict = {}  # fields of idr.Config
 

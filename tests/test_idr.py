@@ -29,9 +29,8 @@ def test_published_colour_network_has_the_published_number_of_parameters() -> No
 
 
 def test_a_fit_finds_the_ellipsoid(ellipsoid_scene: Scene) -> None:
-    config = replace(
-        idr.LAPTOP, shape=sdf.Shape(width=64, depth=4, feature=16), colour_width=64, epochs=300, rays=512, grid=40, cell_mm=4.0
-    )
+    small = {"shape": sdf.Shape(width=64, depth=4, feature=16), "colour_width": 64, "rays": 512, "grid": 40, "cell_mm": 4.0}
+    config = replace(idr.LAPTOP, epochs=300, steps_per_view=0.2, **small)
     start = surface_error_mm(fit(ellipsoid_scene, replace(config, epochs=1)))
     assert surface_error_mm(fit(ellipsoid_scene, config)) < min(2.5, start / 3)
 
@@ -67,6 +66,34 @@ def test_a_resumed_fit_ends_where_an_undisturbed_one_does(ellipsoid_scene: Scene
     assert seen == list(range(states["half"]["step"].item() + 1, seen[-1] + 1))
     assert whole.mesh_mm.vertices.tobytes() == resumed.mesh_mm.vertices.tobytes()
     assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
+
+
+def test_every_parameter_has_one_optimizer_and_the_published_one_is_adam() -> None:
+    for config, kinds in ((idr.PAPER, [torch.optim.Adam]), (idr.LAPTOP, [torch.optim.Adam, torch.optim.Muon])):
+        geometry = sdf.ImplicitNetwork(replace(config.shape, code=4), torch.Generator())
+        colour = idr.ColourNetwork(config.colour_shape, torch.Generator())
+        optimizers = idr.optimizers_of(geometry, colour, config)
+        assert [type(optimizer) for optimizer in optimizers] == kinds
+        taken = [parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
+        assert sorted(map(id, taken)) == sorted(map(id, [*geometry.parameters(), *colour.parameters()]))
+    geometry_matrices, colour_matrices = (group["params"] for group in optimizers[1].param_groups)
+    assert [tuple(matrix.shape) for matrix in geometry_matrices][::4] == [(128, 43), (65, 128)]  # the first and the last layer
+    assert len(geometry_matrices) == 5 and len(colour_matrices) == 3  # not the last one of the colours, which has three rows
+
+
+def test_moments_are_taken_over_by_an_optimizer_of_their_kind_alone(ellipsoid_scene: Scene) -> None:
+    adam = replace(TINY, muon_step_size=0.0, muon_colour_step_size=0.0)
+    taught = fit(ellipsoid_scene, adam)
+    weights, bias = "moments.geometry.layers.1.parametrizations.weight.original1", "moments.geometry.layers.1.bias"
+    assert {f"{weights}.exp_avg", f"{bias}.exp_avg"} <= set(taught.tensors)
+    state: dict[str, Tensor] = {}
+    prior = priors.single_scan("ellipsoid", TINY.shape, 40, taught)
+    idr.fit(
+        ellipsoid_scene, prior, replace(TINY, epochs=1), on_step=lambda step, total, terms, state_of: state.update(state_of())
+    )
+    steps = state["step"].item()
+    assert state[f"{bias}.step"].item() == taught.tensors[f"{bias}.step"].item() + steps
+    assert f"{weights}.momentum_buffer" in state and f"{weights}.exp_avg" not in state
 
 
 def test_a_single_scan_prior_starts_where_its_fit_ended(ellipsoid_scene: Scene) -> None:

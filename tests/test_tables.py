@@ -210,7 +210,7 @@ def test_what_else_a_method_carried_is_in_no_number_but_those_of_the_ablation() 
 def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
     found = study(invented.carry(), "carry")
     said = tables.carry(found)
-    assert "| BaseH3D-Net | geometry, colour network and Adam's moments | 1.60 ± 0.14 | −0.60 (−0.60 to −0.60) |" in said
+    assert "| BaseH3D-Net | geometry, colour network and optimizer's moments | 1.60 ± 0.14 | −0.60 (−0.60 to −0.60) |" in said
     assert (
         "| BaseH3D-Net | colour network | 1.80 ± 0.14 | −0.40" in said
         and "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said

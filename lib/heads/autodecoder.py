@@ -114,10 +114,10 @@ def train(
     first = 0
     history: priors.History = []
     if resume is not None:
-        first, history = priors.go_on(optimizer, named, generator, resume, ("step", *terms_of(config, colours)))
+        first, history = priors.go_on([optimizer], named, generator, resume, ("step", *terms_of(config, colours)))
 
     def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of(optimizer, named, generator, step, history)
+        return priors.state_of([optimizer], named, generator, step, history)
 
     for step in range(first, config.steps):
         which = torch.randint(len(heads), (min(config.heads, len(heads)),), generator=generator).tolist()

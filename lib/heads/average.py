@@ -68,7 +68,7 @@ class Lessons(NamedTuple):
 def average_weights(name: str, of: Sequence[Prior]) -> Prior:
     """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v each by itself).
 
-    Adam's moments are left out, as there. Whether the mean has a surface is for `priors.check_surface` to say.
+    The optimizer's moments are left out, as there. Whether the mean has a surface is for `priors.check_surface` to say.
     """
     _check(of)
     networks = [key for key in of[0].tensors if key.split(".")[0] in ("geometry", "colour")]
@@ -122,10 +122,10 @@ def distil(
     history: priors.History = []
     if resume is not None:
         named_terms = TERMS if len(lessons.colours) else TERMS[:-1]
-        first, history = priors.go_on(optimizer, named, generator, resume, named_terms)
+        first, history = priors.go_on([optimizer], named, generator, resume, named_terms)
 
     def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of(optimizer, named, generator, step, history)
+        return priors.state_of([optimizer], named, generator, step, history)
 
     for step in range(first, config.steps):
         index = torch.randint(config.samples, (3, config.points // 2), generator=generator).to(device)

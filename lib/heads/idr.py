@@ -8,7 +8,7 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import cos, pi
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ class Config:
     colour_step_size: float = 1e-4
     eikonal_weight: float = 0.1
     mask_weight: float = 100.0
+    muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
+    muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
     clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
     code_epochs: float = 100.0  # of a prior with codes: so long the decoder is frozen (H3D-Net's text leaves it open)
     code_step_size: float = 1e-3
@@ -85,8 +87,9 @@ class Config:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not 0 <= self.rays_in_mask <= 1:
             raise ValueError(f"rays_in_mask must lie between 0 and 1, not {self.rays_in_mask}")
-        if self.code_epochs < 0 or self.code_weight < 0:
-            raise ValueError(f"code_epochs and code_weight must not be negative: {self.code_epochs}, {self.code_weight}")
+        for name in ("code_epochs", "code_weight", "muon_step_size", "muon_colour_step_size", "clip"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
     @property
     def colour_shape(self) -> ColourShape:
@@ -102,14 +105,16 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     shape=sdf.Shape(width=128, depth=4, feature=64),
     colour_width=128,
     colour_depth=3,
-    point_octaves=5,
+    point_octaves=6,
     colour_sees="no_view_dir",
-    steps_per_view=0.2,
+    steps_per_view=0.05,
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
     schedule="cosine",
     step_size=5e-4,
+    muon_step_size=2e-3,
+    muon_colour_step_size=16e-3,
     colour_step_size=4e-3,
     clip=2.0,
     code_epochs=400.0,
@@ -121,6 +126,7 @@ SMOKE = replace(
     colour_width=32,
     colour_depth=2,
     epochs=100,
+    steps_per_view=0.2,
     rays=128,
     grid=24,
     refresh_every=10,
@@ -181,6 +187,28 @@ def losses(
     silhouette = functional.binary_cross_entropy_with_logits(-alpha * value[~surface], mask[~surface].float(), reduction="sum")
     eikonal = ((gradient.norm(dim=-1) - 1) ** 2).mean()
     return {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal}
+
+
+def optimizers_of(geometry: sdf.ImplicitNetwork, colour: ColourNetwork, config: Config) -> list[torch.optim.Optimizer]:
+    """Adam for all parameters, as published; or Muon for the matrices of a network with a step size for it, Adam for the rest.
+
+    Muon (Jordan et al. 2024) steps along the momentum with all its singular values set to one, here scaled to the size of a step
+    of Adam's (Liu et al. 2025). A layer of three rows or fewer is no matrix.
+    """
+    by_adam: list[dict[str, Any]] = [{"params": [geometry.code], "base": config.code_step_size}]
+    by_muon: list[dict[str, Any]] = []
+    for network, adam, muon in (
+        (geometry, config.step_size, config.muon_step_size),
+        (colour, config.colour_step_size, config.muon_colour_step_size),
+    ):
+        parameters = [p for p in network.parameters() if p is not geometry.code]
+        wide = [muon > 0 and p.ndim == 2 and min(p.shape) > 3 for p in parameters]
+        by_muon.append({"params": [p for p, chosen in zip(parameters, wide, strict=True) if chosen], "base": muon})
+        by_adam.append({"params": [p for p, chosen in zip(parameters, wide, strict=True) if not chosen], "base": adam})
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, lr=config.step_size)]
+    if any(group["params"] for group in by_muon):
+        optimizers.append(torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
 
 
 def step_size_factor(config: Config, epoch: float, start: int) -> float:
@@ -244,15 +272,8 @@ def fit(
         f"colour.{name}": p for name, p in colour.named_parameters()
     }
     decoder = [p for p in geometry.parameters() if p is not geometry.code]
-    optimizer = torch.optim.Adam(
-        [
-            {"params": decoder, "base": config.step_size},
-            {"params": [geometry.code], "base": config.code_step_size},
-            {"params": list(colour.parameters()), "base": config.colour_step_size},
-        ],
-        lr=config.step_size,
-    )
-    priors.load_moments(optimizer, named, priors.part(prior, "moments"))
+    optimizers = optimizers_of(geometry, colour, config)
+    priors.load_moments(optimizers, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
     grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
@@ -263,12 +284,12 @@ def fit(
     first = 0
     history: priors.History = []
     if resume is not None:
-        first, history = priors.go_on(optimizer, named, generator, resume, TERMS)
+        first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
         if grid is not None:
             grid.values = resume["grid"].to(device)
 
     def state(step: int) -> dict[str, Tensor]:
-        tensors = priors.state_of(optimizer, named, generator, step, history)
+        tensors = priors.state_of(optimizers, named, generator, step, history)
         return tensors | ({"grid": grid.values.cpu().clone()} if grid is not None else {})
 
     for step in range(first, total):
@@ -288,13 +309,15 @@ def fit(
             terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
         loss = loss + config.code_weight * geometry.code.square().sum()
-        for group in optimizer.param_groups:
-            group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
         loss.backward()
         if config.clip:
             nn.utils.clip_grad_norm_(named.values(), config.clip)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step % 10 == 0 or step == total - 1:
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
             history.append(row)

@@ -27,9 +27,12 @@ LAPTOP = replace(
     colour_width=64,
     colour_depth=2,
     epochs=120,
+    steps_per_view=0.2,
     rays=256,
     grid=32,
     schedule="readme",
+    muon_step_size=0.0,
+    muon_colour_step_size=0.0,
     step_size=1.5e-3,  # so that 200 steps go as far as some thousands of published ones
     cell_mm=6.0,
 )

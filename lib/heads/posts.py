@@ -389,6 +389,11 @@ def engine(results: Results) -> str:
         f"steps of {fit['step_size']:g} for the distance and {fit['colour_step_size']:g} for the colours, schedule "
         f"{fit['schedule']} (published: 0.0001 for both)"
     )
+    if fit.get("muon_step_size") or fit.get("muon_colour_step_size"):
+        said.append(
+            f"the networks' matrices by the optimizer Muon {{cite:p}}`jordan2024,liu2025`, steps of {fit['muon_step_size']:g} "
+            f"and {fit['muon_colour_step_size']:g} (published: Adam for all)"
+        )
     if fit["tracer"] == "cached":
         said.append("rays traced on a grid of remembered distances and then corrected on the network (published: on the network)")
     return f"What runs here differs from the published program in its settings: {'; '.join(said)}. All methods run with the same."

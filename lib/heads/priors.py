@@ -1,6 +1,6 @@
 """What a reconstruction starts from: a prior, and the ways to make one.
 
-A prior is named tensors. `geometry.*` is the implicit network; `colour.*` and `moments.*` (Adam's) are there when it was
+A prior is named tensors. `geometry.*` is the implicit network; `colour.*` and `moments.*` (the optimizers') are there when it was
 trained on photographs. `idr.fit` uses what it finds and makes the rest afresh, so it has no branch on the kind of prior.
 """
 
@@ -101,38 +101,46 @@ def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
 
 Named = dict[str, torch.nn.Parameter]
 History = list[dict[str, float]]
+MOMENTS = {torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}  # kept for a parameter
 
 
 def state_of(
-    optimizer: torch.optim.Adam, named: Named, generator: torch.Generator, step: int, history: History
+    optimizers: Sequence[torch.optim.Optimizer], named: Named, generator: torch.Generator, step: int, history: History
 ) -> dict[str, Tensor]:
-    """All that a training needs to go on after `step`: copies of the named parameters, of what Adam keeps for each (below
-    `moments.`: `.step`, `.exp_avg`, `.exp_avg_sq`), and the generator, the step, and the history's rows.
+    """All that a training needs to go on after `step`: copies of the named parameters, of what its optimizer keeps for each
+    (`MOMENTS`, below `moments.`), and the generator, the step, and the history's rows.
     """
     tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
-    for name, parameter in named.items():
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
+    for optimizer in optimizers:
+        for name, parameter in named.items():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"moments.{name}.{key}"] = value.detach().cpu().clone()
     rows = torch.tensor([list(row.values()) for row in history], dtype=torch.float64)
     return tensors | {"generator": generator.get_state(), "step": torch.tensor(step), "history": rows}
 
 
 def go_on(
-    optimizer: torch.optim.Adam, named: Named, generator: torch.Generator, state: dict[str, Tensor], terms: Sequence[str]
+    optimizers: Sequence[torch.optim.Optimizer],
+    named: Named,
+    generator: torch.Generator,
+    state: dict[str, Tensor],
+    terms: Sequence[str],
 ) -> tuple[int, History]:
     """Put a training back where `state_of` left it; its step and its history, whose rows have the names `terms`."""
     for name, parameter in named.items():
         parameter.data.copy_(state[name])
-    load_moments(optimizer, named, {name.removeprefix("moments."): value for name, value in state.items()})
+    load_moments(optimizers, named, {name.removeprefix("moments."): value for name, value in state.items()})
     generator.set_state(state["generator"].cpu())
     return int(state["step"]), [dict(zip(terms, row, strict=True)) for row in state["history"].tolist()]
 
 
-def load_moments(optimizer: torch.optim.Adam, named: Named, moments: dict[str, Tensor]) -> None:
-    """Give Adam the moments `<parameter>.exp_avg`, `.exp_avg_sq` and `.step` that are there."""
-    for name, parameter in named.items():
-        found = {key: moments[f"{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}.{key}" in moments}
-        if found:
-            optimizer.state[parameter] = {
-                key: value.clone().to(parameter.device if key != "step" else "cpu") for key, value in found.items()
-            }
+def load_moments(optimizers: Sequence[torch.optim.Optimizer], named: Named, moments: dict[str, Tensor]) -> None:
+    """Give each optimizer the moments that are there of its own kind (`MOMENTS`), `<parameter>.exp_avg` for one."""
+    names = {parameter: name for name, parameter in named.items()}
+    for optimizer in optimizers:
+        for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+            keys = {key: f"{names[parameter]}.{key}" for key in MOMENTS[type(optimizer)]}
+            if set(keys.values()) <= set(moments):
+                optimizer.state[parameter] = {
+                    key: moments[name].clone().to(parameter.device if key != "step" else "cpu") for key, name in keys.items()
+                }

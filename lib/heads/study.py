@@ -96,7 +96,7 @@ class PriorJob(_MakesPrior):
     subject: str = "bea"
     views: int = 32
     preset: str = "LAPTOP"
-    epochs: int = 200  # 0: as the preset says
+    epochs: int = 500  # 0: as the preset says
     seed: int = 0
     overrides: dict[str, Any] = field(default_factory=dict)
 

@@ -451,7 +451,7 @@ def ablation(results: Results) -> Results:
 
 def carry_words(method: str, carry: str) -> str:
     """What a fit takes over from its prior, in words."""
-    words = {"geometry": "geometry", "colour": "colour network", "moments": "Adam's moments"}
+    words = {"geometry": "geometry", "colour": "colour network", "moments": "optimizer's moments"}
     return "nothing (a sphere)" if method == "idr" else listed([words[part] for part in carry.split()])
 
 
