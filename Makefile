@@ -5,6 +5,7 @@
 #   make status STUDY=config/NAME.yaml   what of it is done, running, failed and missing, and how long the rest takes
 #   make post                            the post alone, from the committed results and figures
 #   make test                            all tests
+#   make bench                           what everything costs on this machine, as a table and in results/bench.csv
 #   make notebooks                       notebooks/*.ipynb from their sources
 #   make lock                            requirements.lock anew, from pyproject.toml
 #   make clean                           everything away that these make, the runs too
@@ -23,7 +24,7 @@ RUN := $(BIN)/python -m heads study $(STUDY) --cores $(CORES)
 RENDER := $(BIN)/python -m sphinx -W --keep-going -q -b html blog blog/_build/html && echo "open blog/_build/html/index.html"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: blog study status post test notebooks lock clean
+.PHONY: blog study status post test bench notebooks lock clean
 .DELETE_ON_ERROR:
 
 # With code 3 the table is complete, but some runs failed: the post says so, and make does.
@@ -41,6 +42,9 @@ post: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
 
 notebooks: $(READY)
 	$(BIN)/python -m heads notebooks

@@ -10,7 +10,8 @@ NOUNS = {"camera", "scene"}
 MACHINERY = {"sdf", "colour", "trace", "mesh", "metric"}
 METHODS = {"priors", "average", "autodecoder", "idr", "choose"}
 ADAPTERS = {"h3ds", "people", "synthetic"}
-ENGINE = {"study", "runs", "plots", "stats", "posts", "tables", "original", "protocols", "lessons", "notebooks", "__main__"}
+WORDS = {"posts", "tables", "original", "speed", "protocols", "lessons"}
+ENGINE = {"study", "runs", "plots", "stats", "notebooks", "__main__"} | WORDS
 JUDGE = {"metric"}
 
 MAY_IMPORT = (

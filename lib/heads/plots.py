@@ -21,6 +21,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.patches import Circle
 from matplotlib.path import Path as Path2D
+from matplotlib.ticker import FuncFormatter, ScalarFormatter
 from pandas.io.formats.style import Styler
 from PIL import Image
 from scipy.interpolate import splev, splprep
@@ -341,6 +342,55 @@ def view_gains(lines: Mapping[str, Mapping[str, pd.DataFrame]], other: str = "ID
     figure, panels = _by_views(lines, "low", "high", f"mean difference to {other}, mm", from_zero=False)
     for axes in panels:
         axes.axhline(0, color=INK, linewidth=0.9)
+    return figure
+
+
+def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+    """Error against computing time: region -> start -> rows of steps, seconds, mm; the steps stand at the points."""
+    figure, panels = _panels(list(lines), 2.6)
+    for axes, starts in zip(panels, lines.values(), strict=True):
+        for i, (name, line) in enumerate(starts.items()):
+            axes.plot(
+                line["seconds"], line["mm"], f"-{'osD^vP'[i % 6]}", color=COLOURS[i], markersize=4.5, linewidth=1.4, label=name
+            )
+            for steps, seconds, error in line[["steps", "seconds", "mm"]].itertuples(index=False):
+                look: dict[str, Any] = {"fontsize": 7.5, "color": COLOURS[i], "xytext": (4, 4), "textcoords": "offset points"}
+                axes.annotate(f"{steps:.0f}", (seconds, error), **look)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("mean error, mm", fontsize=8.5, color=INK)
+    panels[-1].set_xlabel(
+        "seconds for a head, from its photographs to its score; beside the points the steps", fontsize=8.5, color=INK
+    )
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
+    return figure
+
+
+def growth(lines: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
+    """How costs grow: (title, axis) -> rows of size and seconds, on log scales; dotted, what would be linear."""
+    columns = 2
+    figure = Figure(figsize=(5.6, 2.1 * -(-len(lines) // columns)), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(-(-len(lines) // columns), columns, squeeze=False).ravel()
+    for axes, ((title, axis), line) in zip(panels, lines.items(), strict=False):
+        axes.plot(line["size"], line["seconds"], "-o", color=COLOURS[0], markersize=3.5, linewidth=1.4)
+        last = line.iloc[-1]
+        axes.plot(line["size"], last["seconds"] * line["size"] / last["size"], ":", color=FAINT, linewidth=1.2)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(line["size"], [f"{size:,}" for size in line["size"]], fontsize=7)
+        axes.minorticks_off()
+        axes.set_title(title, fontsize=9, color=INK, loc="left")
+        axes.set_xlabel(axis, fontsize=8, color=INK)
+        axes.set_ylabel("seconds", fontsize=8, color=INK)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axes.tick_params(labelsize=7, colors=INK)
+        axes.grid(True, color="#e4e6e9", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FAINT)
+    for axes in panels[len(lines) :]:
+        axes.set_visible(False)
     return figure
 
 

@@ -1,0 +1,354 @@
+"""What everything costs on this machine, and how it grows: `make bench` prints a table and writes it to results/bench.csv.
+
+Each group of measurements runs in a process of its own, so that its peak memory is its own. Times are medians, with as many
+threads as torch takes unless a name says otherwise. The heads are built-in ones of no study. Nothing here is a test.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from heads import h3ds, idr, mesh, metric, priors, runs, sdf, synthetic
+from heads.scene import Scene
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "runs" / "bench"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+PAPER, LAPTOP = replace(idr.PAPER, device=DEVICE), replace(idr.LAPTOP, device=DEVICE)
+HEADS, OTHER = ("uma", "vito", "xaver"), "wanda"  # those that are reconstructed, and the one that is the prior
+SEED = 20
+STEPS = (75, 150, 225, 300, 600, 1200)  # of the fits whose error is set against their seconds
+Rows = list[tuple[str, float, str]]  # name, value, unit
+
+
+# ---- what the measurements share
+
+
+def now() -> float:
+    """Seconds, when a GPU has done all that it was asked so far."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def timed(work: Callable[[], object], repeats: int = 5) -> float:
+    """The median of the seconds that `work` takes, after one call that does not count."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        began = now()
+        work()
+        taken.append(now() - began)
+    return statistics.median(taken)
+
+
+class Enough(Exception):
+    """Ends a fit before its surface is extracted."""
+
+
+def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: int) -> list[float]:
+    """The seconds of each of the first `steps` steps of a fit but the very first, the grid's refreshes among them."""
+    at: list[float] = []
+
+    def on_step(step: int, total: int, terms: dict[str, float], state: object) -> None:
+        at.append(now())
+        if step == steps:
+            raise Enough
+
+    with suppress(Enough):
+        idr.fit(scene, start, config, on_step=on_step)
+    return [after - before for before, after in pairwise(at)]
+
+
+def data() -> Path:
+    """The folder of the benchmark's people, made once."""
+    for name in (*HEADS, OTHER):
+        if not (KEPT / "data" / name).exists():
+            synthetic.write_subject(KEPT / "data", name, seed=SEED)
+    return KEPT / "data"
+
+
+def photographs(views: int = 3) -> Scene:
+    return h3ds.load_scene(data(), HEADS[0], views)
+
+
+def sphere(config: idr.Config = LAPTOP) -> priors.Prior:
+    return priors.sphere(config.shape, 0)
+
+
+def single_scan() -> priors.Prior:
+    """A prior of one scan, like that of config/quick.yaml, trained once for each commit."""
+    path = KEPT / "prior.safetensors"
+    config = replace(LAPTOP, epochs=500)
+    about = {"commit": runs.commit(), "config": asdict(config)}
+    tensors = runs.unfinished(path, about)
+    if tensors is None:
+        tensors = idr.fit(h3ds.load_scene(data(), OTHER, 32), sphere(), config).tensors
+        runs.save_checkpoint(path, tensors, about)
+    return priors.Prior("bench", config.shape, config.epochs, tensors)
+
+
+def learned_field() -> sdf.SDF:
+    """The distance field of a head with all its detail, for what comes after a fit."""
+    return sdf.distance(priors.network(single_scan(), generator=torch.Generator()))
+
+
+# ---- the groups
+
+
+def cold_start() -> Rows:
+    """What a notebook waits for first: its imports in a fresh interpreter; and a whole notebook that does nothing."""
+    imports = {
+        "a_fit": "from heads import h3ds, idr, mesh, plots, priors, runs",
+        "a_judgement": "from heads import h3ds, mesh, metric, plots, runs",
+    }
+    rows: Rows = []
+    for name, statement in imports.items():
+        command = [sys.executable, "-c", statement]
+        rows.append((f"imports_of_{name}_s", timed(lambda command=command: subprocess.run(command, check=True), 3), "s"))  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "nothing.py")
+        source.write_text("# %%\n1 + 1\n", encoding="utf-8")
+        command = [sys.executable, "-m", "heads", "run", str(source), str(source.with_suffix(".ipynb"))]
+        seconds = timed(lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True), 3)
+    return [*rows, ("empty_notebook_s", seconds, "s")]
+
+
+def published_step() -> Rows:
+    """One step at the published size: the published tracing against the cached grid, turn by turn on one scene.
+
+    The grid's is the mean of 26 steps after the first, where its refreshes are most frequent.
+    """
+    scene, start = photographs(), sphere(PAPER)
+    published, cached = (replace(PAPER, tracer=tracer) for tracer in ("published", "cached"))
+    slow: list[float] = []
+    fast: list[float] = []
+    for _ in range(3):
+        slow += step_seconds(scene, start, published, 3)
+        fast.append(statistics.mean(step_seconds(scene, start, cached, 27)))
+    before, after = statistics.median(slow), statistics.median(fast)
+    return [
+        ("published_tracing_step_s", before, "s"),
+        ("cached_tracing_step_s", after, "s"),
+        ("published_step_speedup", before / after, "times"),
+    ]
+
+
+def floor() -> Rows:
+    """What the matrix products of a step would take at the rate of a large one: one between refreshes, of either size."""
+    side = torch.rand((2048, 2048), device=DEVICE)
+    rate = 2 * 2048**3 / timed(lambda: side @ side)
+    rows: Rows = [("matrix_product_gflop_per_s", rate / 1e9, "Gflop/s")]
+    for name, config in {"published": replace(PAPER, tracer="cached"), "laptop": LAPTOP}.items():
+        counted = []
+        for steps in (1, 2):
+            with FlopCounterMode(display=False) as counter:
+                step_seconds(photographs(), sphere(config), config, steps)
+            counted.append(counter.get_total_flops())
+        operations = counted[1] - counted[0]
+        rows += [(f"{name}_step_gflop", operations / 1e9, "Gflop"), (f"{name}_step_floor_ms", 1000 * operations / rate, "ms")]
+    return rows
+
+
+def laptop_step() -> Rows:
+    """One step of LAPTOP, the mean of its first hundred, with one thread and with all."""
+    rows: Rows = []
+    for threads in sorted({1, torch.get_num_threads()}):
+        torch.set_num_threads(threads)
+        seconds = statistics.mean(step_seconds(photographs(), sphere(), LAPTOP, 101))
+        rows.append((f"laptop_step_with_{threads}_threads_ms", 1000 * seconds, "ms"))
+    return rows
+
+
+def from_a_sphere() -> Rows:
+    return _error_by_seconds("sphere", sphere())
+
+
+def from_a_prior() -> Rows:
+    rows = _error_by_seconds("prior", single_scan())
+    steps = round(3 * LAPTOP.steps_per_view * LAPTOP.epochs)
+    value = {name: value for name, value, _ in rows}
+    best = min(value[f"head_from_prior_by_steps_{count}_face_mm"] for count in STEPS)
+    return [
+        *rows,
+        ("seconds_per_head", value[f"head_from_prior_by_steps_{steps}_s"], "s"),
+        ("face_error_per_head_over_the_best", value[f"head_from_prior_by_steps_{steps}_face_mm"] / best, "times"),
+    ]
+
+
+def _error_by_seconds(name: str, start: priors.Prior) -> Rows:
+    """Heads from three photographs, read, fitted, extracted and scored: mean seconds and errors by the number of steps."""
+    rows: Rows = []
+    for steps in STEPS:
+        seconds, scores = [], []
+        for head in HEADS:
+            config = replace(LAPTOP, steps_per_view=steps / (3 * LAPTOP.epochs))
+            began = time.perf_counter()
+            found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
+            scores.append(metric.score(found.mesh_mm, h3ds.load_truth(data(), head)))
+            seconds.append(time.perf_counter() - began)
+        label = f"head_from_{name}_by_steps_{steps}"
+        rows.append((f"{label}_s", statistics.mean(seconds), "s"))
+        rows += [
+            (f"{label}_{region}_mm", statistics.mean(score[f"{region}_rigid_mm"] for score in scores), "mm")
+            for region in ("face", "head")
+        ]
+    return rows
+
+
+def prior_of_one_scan() -> Rows:
+    """The prior's training, 500 epochs of 32 photographs; the groups after this one find it there."""
+    (KEPT / "prior.safetensors").unlink(missing_ok=True)
+    data()
+    began = now()
+    single_scan()
+    return [("prior_of_one_scan_s", now() - began, "s")]
+
+
+def extraction() -> Rows:
+    """The isosurface at finer and finer cells, and its number of vertices, with which it should grow."""
+    field, mm_from_unit = learned_field(), photographs().mm_from_unit
+    rows: Rows = []
+    for cell_mm in (4.0, 2.0, 1.0):
+        made: list[int] = []
+
+        def work(cell_mm: float = cell_mm, made: list[int] = made) -> None:
+            made.append(len(mesh.extract(field, mm_from_unit=mm_from_unit, cell_mm=cell_mm).vertices))
+
+        seconds = timed(work, 3)
+        rows.append((f"extraction_by_vertices_{made[-1]}_s", seconds, "s"))
+    return rows
+
+
+def judgement() -> Rows:
+    """Either protocol alone, and all four scores as notebook 4 wants them."""
+    head = mesh.extract(learned_field(), mm_from_unit=photographs().mm_from_unit, cell_mm=LAPTOP.cell_mm)
+    truth = h3ds.load_truth(data(), HEADS[0])
+    rows: Rows = []
+    for protocol in metric.PROTOCOLS:
+        seconds = timed(lambda protocol=protocol: metric.errors_mm(head, truth, protocol), 3)  # type: ignore[misc]
+        rows.append((f"metric_{protocol}_s", seconds, "s"))
+    return [*rows, ("evaluation_s", timed(lambda: metric.evaluate(head, truth), 3), "s")]
+
+
+def synthesis() -> Rows:
+    """A person with 40 photographs, and, from the difference to one with 8, a photograph."""
+    seconds = []
+    for count in (8, 40):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.perf_counter()
+            synthetic.write_subject(folder, HEADS[0], seed=SEED, n_photographs=count)
+            seconds.append(time.perf_counter() - began)
+    return [("person_of_40_photographs_s", seconds[1], "s"), ("photograph_ms", 1000 * (seconds[1] - seconds[0]) / 32, "ms")]
+
+
+def growth() -> Rows:
+    """A step of LAPTOP, the mean of its first 25, with more rays, a wider network, a finer grid, more photographs."""
+    rows: Rows = []
+
+    def measure(what: str, values: Sequence[int], changed: Callable[[int], idr.Config]) -> None:
+        for value in values:
+            config, views = changed(value), value if what == "views" else 3
+            seconds = statistics.mean(step_seconds(photographs(views), sphere(config), config, 26))
+            rows.append((f"step_by_{what}_{value}_ms", 1000 * seconds, "ms"))
+
+    measure("rays", (256, 512, 1024, 2048, 4096), lambda rays: replace(LAPTOP, rays=rays))
+    measure("width", (64, 128, 256, 512), lambda width: replace(LAPTOP, shape=replace(LAPTOP.shape, width=width)))
+    measure("grid", (32, 48, 64, 96, 128), lambda grid: replace(LAPTOP, grid=grid))
+    measure("views", (3, 4, 8, 16, 32), lambda views: LAPTOP)
+    return rows
+
+
+def subjects() -> Rows:
+    """Short fits of several heads, one after the other; and two side by side against these two, a thread each."""
+    rows: Rows = []
+    for count in (1, 2, 4):
+        began = time.perf_counter()
+        for head in range(count):
+            _short_fit(head)
+        rows.append((f"heads_by_subjects_{count}_s", time.perf_counter() - began, "s"))
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_short_fit, range(2)))  # for the imports
+        began = time.perf_counter()
+        list(pool.map(_short_fit, range(2)))
+        rows.append(("two_heads_side_by_side_s", time.perf_counter() - began, "s"))
+    return rows
+
+
+def _short_fit(seed: int) -> None:
+    torch.set_num_threads(1)
+    idr.fit(photographs(), sphere(), replace(LAPTOP, steps_per_view=0.01), seed=seed)
+
+
+GROUPS: dict[str, Callable[[], Rows]] = {
+    group.__name__: group
+    for group in (
+        cold_start,
+        published_step,
+        floor,
+        laptop_step,
+        from_a_sphere,
+        prior_of_one_scan,
+        from_a_prior,
+        extraction,
+        judgement,
+        synthesis,
+        growth,
+        subjects,
+    )
+}
+
+
+# ---- the table
+
+
+def measured(group: str) -> Rows:
+    """The rows of one group, and the peak memory of the process that made them, this one."""
+    return [*GROUPS[group](), (f"peak_of_{group}_mb", runs.peak_mb(), "MB")]
+
+
+def machine() -> str:
+    """The processor, its cores, and what computes on it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    cpu = named[0] if named else platform.processor() or platform.machine()
+    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to measure, of {', '.join(GROUPS)}; default all")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench.csv", help="rows of other groups stay in it")
+    given = parser.parse_args()
+    if wrong := [group for group in given.groups if group not in GROUPS]:
+        parser.error(f"{wrong[0]!r} is none of the groups {', '.join(GROUPS)}")
+    where = {"machine": machine(), "commit": runs.commit()}
+    table = pd.read_csv(given.out) if given.groups and given.out.is_file() else pd.DataFrame({"name": []})
+    for group in given.groups or GROUPS:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+            rows = alone.submit(measured, group).result()
+        new = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit} | where for name, value, unit in rows])
+        print(new[["name", "value", "unit"]].to_string(index=False, header=False), flush=True)
+        table = pd.concat([table[~table["name"].isin(new["name"])], new], ignore_index=True)
+        runs.write_table(given.out, table)
+
+
+if __name__ == "__main__":
+    main()

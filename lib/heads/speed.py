@@ -1,0 +1,143 @@
+"""What the posts say of speed, from results/bench.csv, which `make bench` writes: its tables, and the lines that are plotted.
+
+A name such as `step_by_rays_1024_ms` is a point of a curve: what was measured, by what it grows, how much of that, and the unit.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from heads import posts, tables
+from heads.posts import REGIONS
+
+COLUMNS = ("name", "value", "unit", "machine", "commit")
+POINT = re.compile(r"(?P<what>\w+)_by_(?P<by>[a-z]+)_(?P<size>\d+)(_(?P<region>face|head))?_(?P<unit>s|ms|mm)")
+STARTS = {"sphere": "from a sphere", "prior": "from one other head"}
+GROWS = {  # (what, by) -> title, axis
+    ("step", "rays"): ("a step", "rays"),
+    ("step", "width"): ("a step", "width of the network"),
+    ("step", "grid"): ("a step", "grid points a side"),
+    ("step", "views"): ("a step", "photographs"),
+    ("heads", "subjects"): ("all heads", "heads"),
+    ("extraction", "vertices"): ("extraction", "vertices of the mesh"),
+}
+SINGLE = {  # rows of the table, in its order
+    "published_tracing_step_s": "a step at the published size, published tracing",
+    "cached_tracing_step_s": "the same with the remembered grid",
+    "published_step_speedup": "how many times faster that is",
+    "published_step_floor_ms": "its matrix products alone, at the rate of a large one",
+    "laptop_step_with_1_threads_ms": "a step of LAPTOP, one thread",
+    "laptop_step_with_2_threads_ms": "a step of LAPTOP, two threads",
+    "laptop_step_floor_ms": "its matrix products alone, two threads",
+    "seconds_per_head": "a head from three photographs and a prior: read, fitted, extracted, scored",
+    "two_heads_side_by_side_s": "two short fits side by side, a thread each",
+    "heads_by_subjects_2_s": "the same two one after the other",
+    "metric_rigid_s": "the protocol rigid, one region",
+    "metric_toolbox_s": "the protocol toolbox, one region",
+    "evaluation_s": "all four scores",
+    "photograph_ms": "a synthetic photograph",
+    "imports_of_a_fit_s": "the imports of notebook 3",
+    "empty_notebook_s": "a notebook that does nothing",
+}
+
+
+def read(root: Path | str) -> pd.DataFrame:
+    """The rows of results/bench.csv below `root`; an error names the file that is not well."""
+    path = Path(root, "results", "bench.csv")
+    rows = posts.read_csv(path, COLUMNS)
+    wrong = rows[~np.isfinite(pd.to_numeric(rows["value"], errors="coerce"))]
+    if len(wrong):
+        raise ValueError(f"{path}: numbers were expected, {wrong['name'].iloc[0]} is {wrong['value'].iloc[0]}")
+    return rows
+
+
+def points(bench: pd.DataFrame) -> pd.DataFrame:
+    """The points of all curves: `what`, `by`, `size`, `region` ("" where it is no error), `unit`, `value`."""
+    found = [
+        match.groupdict("") | {"value": value}
+        for name, value in zip(bench["name"], bench["value"], strict=True)
+        if (match := POINT.fullmatch(name))
+    ]
+    return pd.DataFrame(found, columns=["what", "by", "size", "region", "unit", "value"]).astype({"size": int})
+
+
+def error_lines(bench: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """Region -> start -> rows of `steps`, `seconds` and `mm`: the error of a head against the time that it was given."""
+    all_points = points(bench)
+    lines: dict[str, dict[str, pd.DataFrame]] = {}
+    for region in REGIONS:
+        lines[region] = {}
+        for start, title in STARTS.items():
+            rows = all_points[all_points["what"] == f"head_from_{start}"]
+            seconds, errors = rows[rows["unit"] == "s"], rows[(rows["unit"] == "mm") & (rows["region"] == region)]
+            merged = seconds.merge(errors, on="size")[["size", "value_x", "value_y"]]
+            merged.columns = pd.Index(["steps", "seconds", "mm"])
+            lines[region][title] = merged.sort_values("steps", ignore_index=True)
+    return lines
+
+
+def growth_lines(bench: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """(title, axis) -> rows of `size` and `seconds`, the smallest first: how cost grows."""
+    all_points = points(bench)
+    lines = {}
+    for (what, by), title in GROWS.items():
+        rows = all_points[(all_points["what"] == what) & (all_points["by"] == by) & (all_points["unit"] != "mm")]
+        seconds = rows["value"] * rows["unit"].map({"s": 1.0, "ms": 0.001})
+        lines[title] = pd.DataFrame({"size": rows["size"], "seconds": seconds}).sort_values("size", ignore_index=True)
+    return lines
+
+
+def exponent(line: pd.DataFrame) -> float:
+    """The power of its size with which a cost grows, between the smallest and the largest measured; 1 is linear."""
+    first, last = line.iloc[0], line.iloc[-1]
+    return float(np.log(last["seconds"] / first["seconds"]) / np.log(last["size"] / first["size"]))
+
+
+def growth(bench: pd.DataFrame) -> str:
+    """A table of how each cost grows, over what range."""
+    rows = []
+    for (title, axis), line in growth_lines(bench).items():
+        if len(line) > 1:
+            ends = [f"{line['size'].iloc[i]:,}" for i in (0, -1)]
+            cost = [f"{1000 * line['seconds'].iloc[i]:,.0f}" for i in (0, -1)]
+            rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}"])
+    header = ["What", "grows with", "from", "to", "ms", "ms at the end", "power"]
+    caption = "How the time grows: with this power of the number in question, between the ends; a power of one is linear."
+    return tables.grid(header, rows, "speed-growth", caption)
+
+
+def costs(bench: pd.DataFrame) -> str:
+    """A table of single measurements, and of the memory of each group of them."""
+    value = {row["name"]: (row["value"], row["unit"]) for row in bench.to_dict("records")}
+    rows = [[title, f"{value[name][0]:.3g}", value[name][1]] for name, title in SINGLE.items() if name in value]
+    peaks = {name: number for name, (number, unit) in value.items() if name.startswith("peak_of_") and unit == "MB"}
+    if peaks:
+        rows.append(["the most memory of any process", f"{max(peaks.values()):.0f}", "MB"])
+    where = "; ".join(f"{row['machine']}, at {row['commit']}" for row in _places(bench))
+    return tables.grid(["What", "Value", "Unit"], rows, "speed-costs", f"What things cost: `make bench` on {where}.")
+
+
+def conclusion(bench: pd.DataFrame) -> str:
+    """What a head takes, how near that comes to the best of its curve, and what the remembered grid saves; as far as measured."""
+    value = dict(zip(bench["name"], bench["value"], strict=True))
+    said = []
+    if {"seconds_per_head", "face_error_per_head_over_the_best"} <= set(value):
+        more = value["face_error_per_head_over_the_best"] - 1
+        near = f"{more:.0%} above" if more > 0.005 else "that of"
+        said.append(
+            f"A head from three photographs and one other head takes {value['seconds_per_head']:.1f} seconds, read, fitted, "
+            f"extracted and scored; its face error is {near} the lowest of its curve."
+        )
+    if "published_step_speedup" in value:
+        said.append(
+            f"At the published size, a step with the remembered grid takes {value['cached_tracing_step_s']:.2f} seconds, with "
+            f"the published tracing {value['published_tracing_step_s']:.2f}: {value['published_step_speedup']:.1f} times as many."
+        )
+    return " ".join(said)
+
+
+def _places(bench: pd.DataFrame) -> list[Mapping[str, str]]:
+    return bench[["machine", "commit"]].drop_duplicates().to_dict("records")  # type: ignore[return-value]
