@@ -354,10 +354,11 @@ def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
                 line["seconds"], line["mm"], f"-{'osD^vP'[i % 6]}", color=COLOURS[i], markersize=4.5, linewidth=1.4, label=name
             )
             for steps, seconds, error in line[["steps", "seconds", "mm"]].itertuples(index=False):
-                look: dict[str, Any] = {"fontsize": 7.5, "color": COLOURS[i], "xytext": (4, 4), "textcoords": "offset points"}
-                axes.annotate(f"{steps:.0f}", (seconds, error), **look)
+                look: dict[str, Any] = {"fontsize": 7.5, "color": COLOURS[i], "ha": "center", "textcoords": "offset points"}
+                axes.annotate(f"{steps:.0f}", (seconds, error), xytext=(0, -11 if i else 6), **look)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.margins(y=0.15)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("mean error, mm", fontsize=8.5, color=INK)
     panels[-1].set_xlabel(
@@ -383,8 +384,10 @@ def growth(lines: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
         axes.minorticks_off()
         axes.set_title(title, fontsize=9, color=INK, loc="left")
         axes.set_xlabel(axis, fontsize=8, color=INK)
-        axes.set_ylabel("seconds", fontsize=8, color=INK)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds:g}"))
+        axes.set_ylabel("ms", fontsize=8, color=INK)
+        ends = [line["seconds"].min(), line["seconds"].max()]
+        axes.set_yticks(ends if ends[1] > 1.5 * ends[0] else ends[1:])
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{1000 * seconds:,.0f}"))
         axes.tick_params(labelsize=7, colors=INK)
         axes.grid(True, color="#e4e6e9", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

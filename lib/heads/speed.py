@@ -4,7 +4,6 @@ A name such as `step_by_rays_1024_ms` is a point of a curve: what was measured, 
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +102,7 @@ def growth(bench: pd.DataFrame) -> str:
         if len(line) > 1:
             ends = [f"{line['size'].iloc[i]:,}" for i in (0, -1)]
             cost = [f"{1000 * line['seconds'].iloc[i]:,.0f}" for i in (0, -1)]
-            rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}"])
+            rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}".replace("-0.00", "0.00")])
     header = ["What", "grows with", "from", "to", "ms", "ms at the end", "power"]
     caption = "How the time grows: with this power of the number in question, between the ends; a power of one is linear."
     return tables.grid(header, rows, "speed-growth", caption)
@@ -116,7 +115,8 @@ def costs(bench: pd.DataFrame) -> str:
     peaks = {name: number for name, (number, unit) in value.items() if name.startswith("peak_of_") and unit == "MB"}
     if peaks:
         rows.append(["the most memory of any process", f"{max(peaks.values()):.0f}", "MB"])
-    where = "; ".join(f"{row['machine']}, at {row['commit']}" for row in _places(bench))
+    commits = bench.groupby("machine", sort=False)["commit"].unique()
+    where = "; ".join(f"{machine}, at {posts.listed([commit[:7] for commit in at])}" for machine, at in commits.items())
     return tables.grid(["What", "Value", "Unit"], rows, "speed-costs", f"What things cost: `make bench` on {where}.")
 
 
@@ -137,7 +137,3 @@ def conclusion(bench: pd.DataFrame) -> str:
             f"the published tracing {value['published_tracing_step_s']:.2f}: {value['published_step_speedup']:.1f} times as many."
         )
     return " ".join(said)
-
-
-def _places(bench: pd.DataFrame) -> list[Mapping[str, str]]:
-    return bench[["machine", "commit"]].drop_duplicates().to_dict("records")  # type: ignore[return-value]
