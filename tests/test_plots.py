@@ -104,7 +104,7 @@ def test_a_comparison_has_a_row_a_method_and_names_the_protocol() -> None:
     figure = plots.comparison(SPHERE, meshes, errors, scores, size=40)
     assert len(figure.axes) == 3 + 2 * 6 + 1  # the truth, surfaces and errors, and the bar
     words = " ".join(text.get_text() for text in figure.texts)
-    assert "IDR\nface 10.0, head 11.0 mm" in words and "three-quarter" in words and "BaseH3D-Net" in words
+    assert "IDR\nface 10.0 mm\nhead 11.0 mm" in words and "three-quarter" in words and "BaseH3D-Net" in words
     assert "(rigid)" in figure.axes[-1].get_xlabel()
 
 

@@ -54,12 +54,16 @@ def test_the_face_is_what_lies_near_the_tip_of_the_nose(scan: Truth) -> None:
     assert 0 < len(scan.regions["face_sphere"]) < len(scan.regions["face"]) < len(far)
 
 
-def test_the_committed_head_that_the_page_shows_is_a_whole_head() -> None:
-    named = [line.split('"')[1] for line in (ROOT / "blog/metric.md").read_text().splitlines() if "read_head" in line]
-    heads = [protocols.read_head(ROOT / "blog" / name) for name in named]
-    assert len(heads) == 1 and heads[0].extents.min() > 150
-    regions = protocols.as_scan(heads[0]).regions
-    assert min(len(region) for region in regions.values()) > 500
+def test_every_scan_that_the_page_might_show_is_a_whole_head(tmp_path: Path) -> None:
+    (named,) = (line.split('"')[1] for line in (ROOT / "blog/metric.md").read_text().splitlines() if "first_scan" in line)
+    paths = sorted((ROOT / "blog" / named).glob("head_*_truth.json"))  # which are there depends on the last run
+    heads = [protocols.read_head(path) for path in paths]
+    assert (protocols.first_scan(ROOT / "blog" / named).vertices == heads[0].vertices).all()
+    for head in heads:
+        assert head.extents.min() > 150
+        assert min(len(region) for region in protocols.as_scan(head).regions.values()) > 500
+    with pytest.raises(FileNotFoundError, match=r"a scan to turn, head_\*_truth\.json, was expected"):
+        protocols.first_scan(tmp_path)
 
 
 def test_the_regions_are_drawn_in_three_colours(scan: Truth) -> None:

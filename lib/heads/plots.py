@@ -173,8 +173,8 @@ def comparison(
     rows, names = [shots(truth_mm)], ["ground truth"]
     for name, mesh in meshes_mm.items():
         rows.append(shots(mesh) + shots(truth_mm, errors_mm[name]))
-        said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f}" for part in ("face", "head")]
-        names.append(f"{name}\n{', '.join(said)} mm")
+        said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
+        names.append("\n".join([name, *said]))
     figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.36)
     height = figure.get_size_inches()[1]
     first = figure.axes[0].get_position()

@@ -29,6 +29,14 @@ Rows = dict[str, dict[str, float]]  # the name of a row -> column -> number
 # ---- the head that everything is shown on
 
 
+def first_scan(folder: Path | str) -> trimesh.Trimesh:
+    """The mesh, in mm, of the first scan that notebook 5 drew into a study's `folder`; whose that is depends on the errors."""
+    paths = sorted(Path(folder).glob("head_*_truth.json"))
+    if not paths:
+        raise FileNotFoundError(f"{folder}: a scan to turn, head_*_truth.json, was expected; notebook 5 draws those of a study")
+    return read_head(paths[0])
+
+
 def read_head(path: Path | str) -> trimesh.Trimesh:
     """The mesh, in mm, of a head that `plots.interactive` drew and `plots.save` wrote; ValueError names a file that is none."""
     path = Path(path)
