@@ -175,7 +175,7 @@ def comparison(
         rows.append(shots(mesh) + shots(truth_mm, errors_mm[name]))
         said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
         names.append("\n".join([name, *said]))
-    figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.36)
+    figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.5)
     height = figure.get_size_inches()[1]
     first = figure.axes[0].get_position()
     middle = (first.y0 + first.y1) / 2
