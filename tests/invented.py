@@ -164,3 +164,18 @@ def draw(folder: Path, table: pd.DataFrame, extra: tuple[str, ...] = ()) -> None
 
 EXTRA = ("priors.png", "epochs.png", "mean_average.png", "heads_samples.png", "heads_interpolation.png")
 EXTRA += ("heads_completion_points.png", "heads_completion.png")
+
+
+def bench() -> pd.DataFrame:
+    """Some of the rows that the benchmark writes."""
+    rows = [
+        *((f"step_by_rays_{rays}_ms", 10 + rays / 64, "ms") for rays in (256, 512, 1024)),
+        *((f"extraction_by_vertices_{count}_s", count / 1e5, "s") for count in (40_000, 10_000)),
+        *((f"head_from_prior_by_steps_{steps}_s", steps / 30, "s") for steps in (75, 300)),
+        *((f"head_from_prior_by_steps_{steps}_face_mm", 1 + 60 / steps, "mm") for steps in (300, 75)),
+        ("seconds_per_head", 10.0, "s"),
+        ("published_step_speedup", 9.5, "times"),
+        ("peak_of_floor_mb", 900.0, "MB"),
+        ("peak_of_growth_mb", 1200.0, "MB"),
+    ]
+    return pd.DataFrame([(*row, "a machine", "abc1234") for row in rows], columns=["name", "value", "unit", "machine", "commit"])

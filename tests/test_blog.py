@@ -76,6 +76,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     invented.write(root, "quick", small)
     invented.write(root, "synthetic", full, trials=invented.trials())
     invented.write_lesson(root)
+    invented.bench().to_csv(root / "results" / "bench.csv", index=False)
     invented.write(root, "carry_common", invented.carry(), light="common")
     return root
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import invented
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,38 +14,24 @@ from heads import plots, speed
 ROOT = Path(__file__).parents[1]
 
 
-def bench() -> pd.DataFrame:
-    rows = [
-        *((f"step_by_rays_{rays}_ms", 10 + rays / 64, "ms") for rays in (256, 512, 1024)),
-        *((f"extraction_by_vertices_{count}_s", count / 1e5, "s") for count in (40_000, 10_000)),
-        *((f"head_from_prior_by_steps_{steps}_s", steps / 30, "s") for steps in (75, 300)),
-        *((f"head_from_prior_by_steps_{steps}_face_mm", 1 + 60 / steps, "mm") for steps in (300, 75)),
-        ("seconds_per_head", 10.0, "s"),
-        ("published_step_speedup", 9.5, "times"),
-        ("peak_of_floor_mb", 900.0, "MB"),
-        ("peak_of_growth_mb", 1200.0, "MB"),
-    ]
-    return pd.DataFrame([(*row, "a machine", "abc1234") for row in rows], columns=speed.COLUMNS)
-
-
 def test_errors_are_set_against_the_seconds_of_the_same_number_of_steps() -> None:
-    lines = speed.error_lines(bench())
+    lines = speed.error_lines(invented.bench())
     assert lines["face"]["from one other head"].to_dict("list") == {"steps": [75, 300], "seconds": [2.5, 10.0], "mm": [1.8, 1.2]}
     assert lines["face"]["from a sphere"].empty and lines["head"]["from one other head"].empty
 
 
 def test_growth_is_a_power_between_the_ends() -> None:
-    lines = speed.growth_lines(bench())
+    lines = speed.growth_lines(invented.bench())
     assert lines["a step", "rays"]["seconds"].tolist() == pytest.approx([0.014, 0.018, 0.026])
     assert speed.exponent(lines["extraction", "vertices of the mesh"]) == pytest.approx(1.0)
     assert speed.exponent(lines["a step", "rays"]) == pytest.approx(np.log(26 / 14) / np.log(4))
-    said = speed.growth(bench())
+    said = speed.growth(invented.bench())
     assert "| extraction | vertices of the mesh | 10,000 | 40,000 | 100 | 400 | 1.00 |" in said
     assert "photographs" not in said  # which were not measured
 
 
 def test_the_table_of_costs_names_the_machine_and_the_largest_process() -> None:
-    said = speed.costs(bench())
+    said = speed.costs(invented.bench())
     assert "| how many times faster that is | 9.5 | times |" in said and "| the most memory of any process | 1200 | MB |" in said
     assert "a machine, at abc1234" in said
 
@@ -52,25 +39,27 @@ def test_the_table_of_costs_names_the_machine_and_the_largest_process() -> None:
 def test_what_is_said_is_what_was_measured() -> None:
     measured = {"face_error_per_head_over_the_best": 1.04, "cached_tracing_step_s": 0.4, "published_tracing_step_s": 3.8}
     rows = pd.DataFrame([(name, value, "", "a machine", "abc1234") for name, value in measured.items()], columns=speed.COLUMNS)
-    said = speed.conclusion(pd.concat([bench(), rows]))
+    said = speed.conclusion(pd.concat([invented.bench(), rows]))
     assert "takes 10.0 seconds" in said and "its face error is 4% above the lowest of its curve" in said
     assert "takes 0.40 seconds, with the published tracing 3.80: 9.5 times as many" in said
     equal = rows.assign(value=rows["value"].where(rows["name"] != "face_error_per_head_over_the_best", 1.0))
-    assert "its face error is that of the lowest of its curve" in speed.conclusion(pd.concat([bench(), equal]))
+    assert "its face error is that of the lowest of its curve" in speed.conclusion(pd.concat([invented.bench(), equal]))
 
 
 def test_figures_show_every_point() -> None:
-    figure = plots.error_by_seconds(speed.error_lines(bench()))
+    figure = plots.error_by_seconds(speed.error_lines(invented.bench()))
     assert [text.get_text() for text in figure.axes[0].texts] == ["75", "300"]
-    drawn = {title: line for title, line in speed.growth_lines(bench()).items() if len(line)}
-    assert [axes.get_title(loc="left") for axes in plots.growth(drawn).axes] == ["a step", "extraction"]
+    assert [axes.get_title(loc="left") for axes in plots.growth(speed.growth_lines(invented.bench())).axes] == [
+        "a step",
+        "extraction",
+    ]
 
 
 def test_a_wrong_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"bench\.csv: there is no such table"):
         speed.read(tmp_path)
     (tmp_path / "results").mkdir()
-    rows = bench()
+    rows = invented.bench()
     rows.loc[rows["name"] == "seconds_per_head", "value"] = np.nan
     rows.to_csv(tmp_path / "results" / "bench.csv", index=False)
     with pytest.raises(ValueError, match=r"bench\.csv: numbers were expected, seconds_per_head is nan"):

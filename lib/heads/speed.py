@@ -79,13 +79,14 @@ def error_lines(bench: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
 
 
 def growth_lines(bench: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """(title, axis) -> rows of `size` and `seconds`, the smallest first: how cost grows."""
+    """(title, axis) -> rows of `size` and `seconds`, the smallest first: how cost grows, where it was measured at two sizes."""
     all_points = points(bench)
     lines = {}
     for (what, by), title in GROWS.items():
         rows = all_points[(all_points["what"] == what) & (all_points["by"] == by) & (all_points["unit"] != "mm")]
         seconds = rows["value"] * rows["unit"].map({"s": 1.0, "ms": 0.001})
-        lines[title] = pd.DataFrame({"size": rows["size"], "seconds": seconds}).sort_values("size", ignore_index=True)
+        if len(rows) > 1:
+            lines[title] = pd.DataFrame({"size": rows["size"], "seconds": seconds}).sort_values("size", ignore_index=True)
     return lines
 
 
@@ -99,10 +100,9 @@ def growth(bench: pd.DataFrame) -> str:
     """A table of how each cost grows, over what range."""
     rows = []
     for (title, axis), line in growth_lines(bench).items():
-        if len(line) > 1:
-            ends = [f"{line['size'].iloc[i]:,}" for i in (0, -1)]
-            cost = [f"{1000 * line['seconds'].iloc[i]:,.0f}" for i in (0, -1)]
-            rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}".replace("-0.00", "0.00")])
+        ends = [f"{line['size'].iloc[i]:,}" for i in (0, -1)]
+        cost = [f"{1000 * line['seconds'].iloc[i]:,.0f}" for i in (0, -1)]
+        rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}".replace("-0.00", "0.00")])
     header = ["What", "grows with", "from", "to", "ms", "ms at the end", "power"]
     caption = "How the time grows: with this power of the number in question, between the ends; a power of one is linear."
     return tables.grid(header, rows, "speed-growth", caption)
