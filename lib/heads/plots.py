@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -256,6 +256,14 @@ def _grid(
 # ---- curves
 
 
+def plain(axes: Axes, size: float, *, grid: Literal["both", "x", "y"] = "both") -> None:
+    """Small ticks (`size` in points), a faint grid, no frame: the look of all axes."""
+    axes.tick_params(which="both", labelsize=size, colors=INK)
+    axes.grid(True, axis=grid, color="#e4e6e9", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+
+
 def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """How the losses of several fits fell: a panel for each term, a line for each fit, over its steps, values on a log scale."""
     named = (key for rows in histories.values() for row in rows for key in row)
@@ -274,10 +282,7 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         axes.set_yscale("log")
         axes.set_title(term, fontsize=9, color=INK)
         axes.set_xlabel("step", fontsize=8, color=INK)
-        axes.tick_params(which="both", labelsize=7, colors=INK)
-        axes.grid(True, color="#e4e6e9", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FAINT)
+        plain(axes, 7)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
     return figure
@@ -290,11 +295,8 @@ def _panels(regions: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
     panels = list(np.atleast_1d(figure.subplots(len(regions), 1)))
     for axes, region in zip(panels, regions, strict=True):
         axes.set_title(region, fontsize=10, color=INK, loc="left")
-        axes.tick_params(labelsize=8.5, colors=INK)
-        axes.grid(True, axis="y", color="#e4e6e9", linewidth=0.6)
+        plain(axes, 8.5, grid="y")
         axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FAINT)
     return figure, panels
 
 
@@ -388,10 +390,7 @@ def growth(lines: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
         ends = [line["seconds"].min(), line["seconds"].max()]
         axes.set_yticks(ends if ends[1] > 1.5 * ends[0] else ends[1:])
         axes.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{1000 * seconds:,.0f}"))
-        axes.tick_params(labelsize=7, colors=INK)
-        axes.grid(True, color="#e4e6e9", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FAINT)
+        plain(axes, 7)
     for axes in panels[len(lines) :]:
         axes.set_visible(False)
     return figure

@@ -304,8 +304,5 @@ def _panel(x: str, y: str) -> tuple[plots.Figure, Any]:
     axes = figure.subplots()
     axes.set_xlabel(x, fontsize=8, color=plots.INK)
     axes.set_ylabel(y, fontsize=8, color=plots.INK)
-    axes.tick_params(labelsize=7, colors=plots.INK)
-    axes.grid(True, color="#e4e6e9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(plots.FAINT)
+    plots.plain(axes, 7)
     return figure, axes
