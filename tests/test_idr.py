@@ -68,19 +68,6 @@ def test_a_resumed_fit_ends_where_an_undisturbed_one_does(ellipsoid_scene: Scene
     assert all(torch.equal(whole.tensors[name], resumed.tensors[name]) for name in whole.tensors)
 
 
-def test_every_parameter_has_one_optimizer_and_the_published_one_is_adam() -> None:
-    for config, kinds in ((idr.PAPER, [torch.optim.Adam]), (idr.LAPTOP, [torch.optim.Adam, torch.optim.Muon])):
-        geometry = sdf.ImplicitNetwork(replace(config.shape, code=4), torch.Generator())
-        colour = idr.ColourNetwork(config.colour_shape, torch.Generator())
-        optimizers = idr.optimizers_of(geometry, colour, config)
-        assert [type(optimizer) for optimizer in optimizers] == kinds
-        taken = [parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
-        assert sorted(map(id, taken)) == sorted(map(id, [*geometry.parameters(), *colour.parameters()]))
-    geometry_matrices, colour_matrices = (group["params"] for group in optimizers[1].param_groups)
-    assert [tuple(matrix.shape) for matrix in geometry_matrices][::4] == [(128, 43), (65, 128)]  # the first and the last layer
-    assert len(geometry_matrices) == 5 and len(colour_matrices) == 3  # not the last one of the colours, which has three rows
-
-
 def test_moments_are_taken_over_by_an_optimizer_of_their_kind_alone(ellipsoid_scene: Scene) -> None:
     adam = replace(TINY, muon_step_size=0.0, muon_colour_step_size=0.0)
     taught = fit(ellipsoid_scene, adam)

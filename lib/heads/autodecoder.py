@@ -35,6 +35,8 @@ class Config:
     heads: int = 16  # of a step
     points: int = 512  # of each of these
     step_size: float = 5e-4
+    muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
+    muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
     code_step_size: float = 1e-3
     normal_weight: float = 0.0  # igr; H3D-Net needs no normals
     eikonal_weight: float = 0.1  # igr
@@ -63,6 +65,8 @@ LAPTOP = Config(
     heads=16,
     points=64,
     step_size=1e-3,
+    muon_step_size=4e-3,
+    muon_colour_step_size=8e-3,
     code_step_size=2e-3,
     normal_weight=0.1,
     colour_weight=0.1,
@@ -101,23 +105,21 @@ def train(
     codes = nn.Parameter(first_codes.to(device))
     look = colour.ColourNetwork(colours, generator).to(device) if colours else None
     named = {f"geometry.{key}": p for key, p in geometry.named_parameters() if key != "code"} | {"codes": codes}
-    groups = [
-        {"params": [p for key, p in named.items() if key != "codes"], "base": config.step_size},
-        {"params": [codes], "base": config.code_step_size},
-    ]
+    weights = [parameter for key, parameter in named.items() if key != "codes"]
+    groups = [priors.Group(weights, config.step_size, config.muon_step_size), priors.Group([codes], config.code_step_size)]
     if look is not None:
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
-        groups.append({"params": list(look.parameters()), "base": config.step_size})
-    optimizer = torch.optim.Adam(groups, lr=config.step_size)
+        groups.append(priors.Group(list(look.parameters()), config.step_size, config.muon_colour_step_size))
+    optimizers = priors.optimizers(*groups)
     samples = [distance_samples(head, generator) for head in heads] if config.loss == "deepsdf" else []
 
     first = 0
     history: priors.History = []
     if resume is not None:
-        first, history = priors.go_on([optimizer], named, generator, resume, ("step", *terms_of(config, colours)))
+        first, history = priors.go_on(optimizers, named, generator, resume, ("step", *terms_of(config, colours)))
 
     def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of([optimizer], named, generator, step, history)
+        return priors.state_of(optimizers, named, generator, step, history)
 
     for step in range(first, config.steps):
         which = torch.randint(len(heads), (min(config.heads, len(heads)),), generator=generator).tolist()
@@ -130,11 +132,14 @@ def train(
                 terms["colour"] = colour_term(geometry, look, codes, heads, which, config, generator)
         terms["code"] = codes.square().sum(dim=1).mean()
         loss = sum((WEIGHTS[key](config) * term for key, term in terms.items()), torch.zeros((), device=device))
-        for group in optimizer.param_groups:
-            group["lr"] = group["base"] * (0.05 + 0.475 * (1 + math.cos(math.pi * step / config.steps)))
-        optimizer.zero_grad()
+        factor = 0.05 + 0.475 * (1 + math.cos(math.pi * step / config.steps))
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * factor
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step % 10 == 0 or step == config.steps - 1:
             history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
             if not math.isfinite(loss.item()):

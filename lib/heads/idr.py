@@ -8,7 +8,7 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import cos, pi
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -189,28 +189,6 @@ def losses(
     return {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal}
 
 
-def optimizers_of(geometry: sdf.ImplicitNetwork, colour: ColourNetwork, config: Config) -> list[torch.optim.Optimizer]:
-    """Adam for all parameters, as published; or Muon for the matrices of a network with a step size for it, Adam for the rest.
-
-    Muon (Jordan et al. 2024) steps along the momentum with all its singular values set to one, here scaled to the size of a step
-    of Adam's (Liu et al. 2025). A layer of three rows or fewer is no matrix.
-    """
-    by_adam: list[dict[str, Any]] = [{"params": [geometry.code], "base": config.code_step_size}]
-    by_muon: list[dict[str, Any]] = []
-    for network, adam, muon in (
-        (geometry, config.step_size, config.muon_step_size),
-        (colour, config.colour_step_size, config.muon_colour_step_size),
-    ):
-        parameters = [p for p in network.parameters() if p is not geometry.code]
-        wide = [muon > 0 and p.ndim == 2 and min(p.shape) > 3 for p in parameters]
-        by_muon.append({"params": [p for p, chosen in zip(parameters, wide, strict=True) if chosen], "base": muon})
-        by_adam.append({"params": [p for p, chosen in zip(parameters, wide, strict=True) if not chosen], "base": adam})
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, lr=config.step_size)]
-    if any(group["params"] for group in by_muon):
-        optimizers.append(torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
-    return optimizers
-
-
 def step_size_factor(config: Config, epoch: float, start: int) -> float:
     """What multiplies the step size at `epoch`, for a fit that began at the prior's epoch `start`.
 
@@ -272,7 +250,11 @@ def fit(
         f"colour.{name}": p for name, p in colour.named_parameters()
     }
     decoder = [p for p in geometry.parameters() if p is not geometry.code]
-    optimizers = optimizers_of(geometry, colour, config)
+    optimizers = priors.optimizers(
+        priors.Group(decoder, config.step_size, config.muon_step_size),
+        priors.Group([geometry.code], config.code_step_size),
+        priors.Group(list(colour.parameters()), config.colour_step_size, config.muon_colour_step_size),
+    )
     priors.load_moments(optimizers, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)

@@ -6,6 +6,7 @@ trained on photographs. `idr.fit` uses what it finds and makes the rest afresh, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -102,6 +103,34 @@ def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
 Named = dict[str, torch.nn.Parameter]
 History = list[dict[str, float]]
 MOMENTS = {torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}  # kept for a parameter
+
+
+class Group(NamedTuple):
+    """Parameters that are trained alike: the step size of Adam and, for those that are matrices, of Muon (0: Adam's too)."""
+
+    parameters: Sequence[torch.nn.Parameter]
+    step_size: float
+    muon_step_size: float = 0.0
+
+
+def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
+    """Adam for all parameters; or Muon for the matrices of the groups with a step size for it, Adam for the rest.
+
+    Muon (Jordan et al. 2024) steps along the momentum with all its singular values set to one, here scaled to the size of a step
+    of Adam's (Liu et al. 2025). A layer of three rows or fewer is no matrix. A group's own step size stays readable as `base`.
+    """
+    by_adam: list[dict[str, Any]] = []
+    by_muon: list[dict[str, Any]] = []
+    for group in groups:
+        wide = [group.muon_step_size > 0 and p.ndim == 2 and min(p.shape) > 3 for p in group.parameters]
+        matrices = [p for p, chosen in zip(group.parameters, wide, strict=True) if chosen]
+        by_adam.append(
+            {"params": [p for p, chosen in zip(group.parameters, wide, strict=True) if not chosen], "base": group.step_size}
+        )
+        if matrices:
+            by_muon.append({"params": matrices, "base": group.muon_step_size})
+    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam)]
+    return [*found, torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")] if by_muon else found
 
 
 def state_of(
