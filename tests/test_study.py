@@ -601,6 +601,16 @@ def test_what_a_prior_carries_is_asked_in_the_same_way_in_both_lights() -> None:
     assert [plan.prior_job("heads-colour").light for plan in (varied, common)] == ["varied", "common"]
 
 
+def test_the_fits_with_the_published_tracing_differ_from_the_full_study_in_the_tracing_alone() -> None:
+    full, traced = (study.read(ROOT / "config" / f"{name}.yaml") for name in ("synthetic", "tracing"))
+    fast = {fit.name: fit for fit in full.fit_jobs()}
+    assert len(traced.fit_jobs()) == 20
+    for fit in traced.fit_jobs():
+        other = replace(fast[fit.name], study="tracing", root=fit.root)
+        assert fit == replace(other, overrides=other.overrides | {"tracer": "published"})
+    assert traced.prior_job("one-500") == replace(full.prior_job("one-500"), study="tracing", root=traced.root("synthetic"))
+
+
 def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> None:
     plan = study.read(ROOT / "config" / "h3ds.yaml")
     ten = {  # tagged h3d-net in its TOML

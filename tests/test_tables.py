@@ -56,6 +56,16 @@ def test_table_1_has_the_priors_by_epochs_on_one_head_and_on_all_and_their_avera
         tables.table1(few(), "toolbox", theirs.replace({"epochs": {500: 400}}))
 
 
+def test_the_two_ways_of_tracing_are_compared_run_by_run() -> None:
+    said = tables.tracing(study(invented.synthetic()), study(invented.tracing(), "tracing"))
+    assert "| IDR | face | 2.35 | 2.45 | +0.10 (+0.10 to +0.10) | +4.26 % |" in said
+    assert "| BaseH3D-Net | head | 3.90 | 3.90 | 0.00 (0.00 to 0.00) | 0.00 % |" in said
+    assert "| IDR | seconds of a fit | 93 | 31 |" in said and "ten heads, three photographs" in said
+    one = invented.synthetic()[lambda rows: rows["subject"] != "jamal"]
+    with pytest.raises(ValueError, match="synthetic: every run of tracing was expected, 2 are missing"):
+        tables.tracing(study(one), study(invented.tracing(), "tracing"))
+
+
 def test_priors_are_compared_with_the_seeds_that_all_of_them_have() -> None:
     numbers = tables.by_prior(few(), "face_rigid_mm")
     assert numbers.loc["anna", "one-500"] == pytest.approx(1.5)  # 1.51 is the mean of both seeds

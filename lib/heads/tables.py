@@ -564,6 +564,43 @@ def costs(results: Results) -> str:
     return grid(["Method", *(f"{views}" for views in results.views), "MB"], rows, posts.anchor(results, "costs"), caption)
 
 
+def tracing(fast: Results, published: Results, protocol: str = "rigid") -> str:
+    """The errors of fits that differ in nothing but how rays are traced, and how far `fast` is from `published`.
+
+    The runs of `published` say which: those of `fast` of the same subjects, methods, priors, photographs and seeds are compared.
+    ValueError where one is missing.
+    """
+    keys = ["subject", "method", "prior", "carry", "views", "seed"]
+    both = published.ok.merge(fast.ok, on=keys, suffixes=("_published", "_fast"))
+    if len(both) < len(published.ok):
+        raise ValueError(
+            f"{fast.study}: every run of {published.study} was expected, {len(published.ok) - len(both)} are missing"
+        )
+    rows = []
+    for method in published.methods:
+        of_method = both[both["method"] == method].groupby("subject", sort=False).mean(numeric_only=True)
+        for region in REGIONS:
+            column = f"{region}_{protocol}_mm"
+            pair = stats.paired(of_method[f"{column}_fast"], of_method[f"{column}_published"])
+            cells = [
+                mm(pair.second),
+                mm(pair.first),
+                f"{signed(pair.mean)} ({ends(pair)})",
+                f"{signed(100 * (pair.ratio - 1))} %",
+            ]
+            rows.append([label(method), region, *cells])
+        seconds = [f"{of_method[f'seconds_{way}'].median():.0f}" for way in ("published", "fast")]
+        rows.append([label(method), "seconds of a fit", *seconds, "", ""])
+    heads, views = both["subject"].nunique(), both["views"].iloc[0]
+    caption = (
+        f"The same fits with the published sphere tracing and with the remembered grid: same steps, same seed, "
+        f"{count(heads)} {plural('head', heads)}, {count(views)} photographs, mean error in mm ({protocol}), and the paired "
+        f"difference with its {stats.LEVEL:.0%} bootstrap interval. Seconds are the median of a fit on one core."
+    )
+    header = ["Method", "Region", "published", "remembered grid", "difference", "of the error"]
+    return grid(header, rows, posts.anchor(fast, "tracing"), caption)
+
+
 def provenance(results: Results) -> str:
     """Where the numbers come from: command, commit, machine, seeds; what each stage took; and the settings of the study."""
     table = results.table
