@@ -3,28 +3,32 @@
 #   make blog                            the default study, then its post: blog/_build/html/index.html
 #   make study STUDY=config/NAME.yaml    one study: results/NAME.csv and figures/NAME/
 #   make status STUDY=config/NAME.yaml   what of it is done, running, failed and missing, and how long the rest takes
+#   make report STUDY=config/NAME.yaml   the same and all scores so far, as a page: runs/NAME/report.html
 #   make post                            the post alone, from the committed results and figures
 #   make test                            all tests
+#   make faults                          kills, broken and hostile input, a cluster: a quarter of an hour, a line for each
 #   make bench                           what everything costs on this machine, as a table and in results/bench.csv
 #   make notebooks                       notebooks/*.ipynb from their sources
 #   make lock                            requirements.lock anew, from pyproject.toml
 #   make clean                           everything away that these make, the runs too
 #
-# Variables: PYTHON (3.11 to 3.13), CORES (jobs side by side; default 2), and TORCH_INDEX, where pip is to look for torch besides its
-# default: https://download.pytorch.org/whl/cpu for the small build without CUDA, .../whl/cu126 for another CUDA version.
+# Variables: PYTHON (3.11 to 3.13), PROFILE (where the jobs run, a folder of profiles/; default profiles/local), CORES (jobs side by
+# side; default as the profile says, which is 2), and TORCH_INDEX, where pip is to look for torch besides its default:
+# https://download.pytorch.org/whl/cpu for the small build without CUDA, .../whl/cu126 for another CUDA version.
 
 STUDY ?= config/quick.yaml
 PYTHON ?= python3
-CORES ?= 2
+CORES ?=
+PROFILE ?= profiles/local
 TORCH_INDEX ?=
 
 BIN := .venv/bin
 READY := .venv/ready
-RUN := $(BIN)/python -m heads study $(STUDY) --cores $(CORES)
+RUN := $(BIN)/python -m heads study $(STUDY) --profile $(PROFILE) $(if $(CORES),--cores $(CORES))
 RENDER := $(BIN)/python -m sphinx -W --keep-going -q -b html blog blog/_build/html && echo "open blog/_build/html/index.html"
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: blog study status post test bench notebooks lock clean
+.PHONY: blog study status report post test faults bench notebooks lock clean
 .DELETE_ON_ERROR:
 
 # With code 3 the table is complete, but some runs failed: the post says so, and make does.
@@ -35,13 +39,20 @@ study: $(READY)
 	$(RUN)
 
 status: $(READY)
-	$(BIN)/python -m heads status $(STUDY) --cores $(CORES)
+	$(BIN)/python -m heads status $(STUDY) $(if $(CORES),--cores $(CORES))
+
+report: $(READY)
+	$(BIN)/python -m heads report $(STUDY) $(if $(CORES),--cores $(CORES))
 
 post: $(READY)
 	$(RENDER)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+faults: $(READY)
+	HEADS_FAULTS=1 HEADS_KILLS=20 HEADS_FUZZ=2000 $(BIN)/python -m pytest --verbose --numprocesses=0 --no-header \
+	    tests/test_lock.py tests/test_kill.py tests/test_faults.py tests/test_hostile.py tests/test_slurm.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py

@@ -8,8 +8,9 @@ from dataclasses import asdict
 
 from snakemake.exceptions import WorkflowError
 
-from heads import study
+from heads import lock, study
 
+lock.join()
 try:
     plan = study.read(config.get("study", "config/quick.yaml"))
 except (ValueError, OSError) as error:

@@ -1,6 +1,8 @@
 """The fit against a shape known in closed form, its schedules against the published ones, and its reproducibility."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,9 +88,15 @@ def test_moments_are_taken_over_by_an_optimizer_of_their_kind_alone(ellipsoid_sc
 def test_a_single_scan_prior_starts_where_its_fit_ended(ellipsoid_scene: Scene) -> None:
     taught = fit(ellipsoid_scene, replace(TINY, epochs=100))
     prior = priors.single_scan("ellipsoid", TINY.shape, 100, taught)
-    first_loss = {}
+    first_loss: dict[tuple[str, ...], dict[str, float]] = {}
+
+    def stop(step: int, total: int, terms: dict[str, float], state: Any) -> None:
+        first_loss[parts] = terms
+        raise InterruptedError
+
     for parts in (("geometry", "colour", "moments"), ("geometry",), ("colour",), ()):
-        first_loss[parts] = fit(ellipsoid_scene, replace(TINY, epochs=1), priors.carrying(prior, parts)).history[0]
+        with pytest.raises(InterruptedError):
+            idr.fit(ellipsoid_scene, priors.carrying(prior, parts), TINY, on_step=stop)
     everything = first_loss["geometry", "colour", "moments"]
     assert everything["rgb"] < first_loss["geometry",]["rgb"]
     assert everything["mask"] < first_loss["colour",]["mask"]
@@ -171,8 +179,77 @@ def test_one_photograph_a_step_as_published(ellipsoid_scene: Scene) -> None:
 
 
 def test_a_fit_that_diverges_says_so(ellipsoid_scene: Scene) -> None:
-    with pytest.raises(ValueError, match=r"ellipsoid.*diverged before step \d+"):
+    with pytest.raises(ValueError, match=r"scene ellipsoid: before step 10, the fit diverged \(rgb"):
         fit(ellipsoid_scene, replace(TINY, step_size=10.0, clip=0.0))
+
+
+def test_a_surface_that_nothing_sees_any_more_is_said_within_a_few_steps(
+    ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = trace.cached
+
+    def blind(*arguments: Any, **options: Any) -> trace.Trace:
+        traced = seen(*arguments, **options)
+        return traced._replace(hit=torch.zeros_like(traced.hit))
+
+    monkeypatch.setattr(trace, "cached", blind)
+    with pytest.raises(ValueError, match=r"scene ellipsoid: before step 10, the surface has vanished: .* masks"):
+        fit(ellipsoid_scene)
+
+
+@pytest.mark.parametrize("term", ["rgb", "mask", "eikonal"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e6])
+def test_losses_out_of_all_bounds_are_a_divergence(term: str, value: float) -> None:
+    row = {"rgb": 0.5, "mask": 0.01, "eikonal": 0.1}
+    assert idr.trouble(row, 0) == idr.trouble(row, 1) == ""
+    said = idr.trouble(row | {term: value}, 0)
+    assert said.startswith("the fit diverged (") and f"{term} {value:.3g}" in said and "are the steps too large" in said
+
+
+def test_no_checkpoint_of_a_fit_that_has_diverged_takes_the_place_of_an_earlier_one(ellipsoid_scene: Scene) -> None:
+    saved: list[int] = []
+
+    def each(step: int, total: int, terms: dict[str, float], state: Any) -> None:
+        state()
+        saved.append(step)
+
+    with pytest.raises(ValueError, match=r"diverged: after step 1, (geometry|colour)\."):
+        idr.fit(ellipsoid_scene, priors.sphere(TINY.shape, 0), replace(TINY, step_size=math.inf), on_step=each)
+    assert saved == []
+
+
+CONVENTIONS: dict[str, tuple[Any, str]] = {
+    "millimetres for radii": (lambda pose: pose * torch.tensor([1.0, 1, 1, 1000]), "0% of its mask looks .* 3.01e\\+03 radii"),
+    "radii for millimetres": (
+        lambda pose: pose * torch.tensor([1.0, 1, 1, 0.001]),
+        "taken from inside the unit sphere .* 0.00301",
+    ),
+    "OpenGL's camera": (lambda pose: pose * torch.tensor([1.0, -1, -1, 1]), "0% of its mask looks"),
+    "camera from world": (torch.linalg.inv, "0% of its mask looks"),
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_cameras_of_another_convention_or_unit_are_refused_before_the_first_step(ellipsoid_scene: Scene, convention: str) -> None:
+    change, sentence = CONVENTIONS[convention]
+    poses = change(ellipsoid_scene.unit_from_cam)
+    poses[:, 3] = torch.tensor([0.0, 0, 0, 1])
+    with pytest.raises(ValueError, match=rf"scene ellipsoid: view \d: (it is )?{sentence}.*another convention or unit"):
+        fit(replace(ellipsoid_scene, unit_from_cam=poses))
+
+
+def test_a_surface_that_runs_out_of_the_cube_is_no_head(ellipsoid_scene: Scene) -> None:
+    sentence = r"scene ellipsoid: after step 40, the surface runs out of the cube .* \d+% of whose faces .*; do the masks"
+    with pytest.raises(ValueError, match=sentence):
+        fit(replace(ellipsoid_scene, masks=~ellipsoid_scene.masks))
+
+
+def test_a_fit_without_a_surface_says_after_which_step(ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdf, "distance", lambda geometry: lambda points: points[:, 0] * 0 + 1)
+    monkeypatch.setattr(priors, "check_surface", lambda prior: None)
+    monkeypatch.setattr(idr, "trouble", lambda row, unseen: "")
+    with pytest.raises(ValueError, match=r"scene ellipsoid: after step 40, the field has no surface: .* do the masks"):
+        fit(ellipsoid_scene)
 
 
 def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:

@@ -64,6 +64,21 @@ def test_a_field_without_surface_is_refused(sign: float, word: str) -> None:
         mesh.extract(lambda points: torch.full((len(points),), sign), mm_from_unit=MM_FROM_UNIT, cell_mm=10.0)
 
 
+def test_a_field_that_is_not_a_number_is_refused_with_where() -> None:
+    def torn(points: Tensor) -> Tensor:
+        return sphere(points).where(points[:, 0] < 0.5, torch.nan)
+
+    with pytest.raises(ValueError, match=r"not a number at \d+ of \d+ points"):
+        mesh.extract(torn, mm_from_unit=MM_FROM_UNIT, cell_mm=10.0)
+
+
+def test_how_far_a_surface_runs_out_of_the_cube_is_its_share_of_the_faces() -> None:
+    assert mesh.open_share(sphere) == 0
+    assert mesh.open_share(lambda points: points.norm(dim=-1) - 2) == 1
+    assert mesh.open_share(lambda points: points.norm(dim=-1) - 1.25) == pytest.approx(np.pi * (1.25**2 - 1) / 4, rel=0.05)
+    assert mesh.open_share(lambda points: points[:, 1]) == pytest.approx(0.5, abs=0.01)
+
+
 def test_ply_round_trip_keeps_the_surface(tmp_path: Path) -> None:
     surface = mesh.extract(sphere, mm_from_unit=MM_FROM_UNIT, cell_mm=10.0)
     mesh.save(surface, tmp_path / "head.ply")

@@ -152,7 +152,7 @@ def test_results_that_are_not_there_or_not_whole_are_named(tmp_path: Path) -> No
         posts.read(tmp_path, "quick")
     rows([4], [2]).to_csv(tmp_path / "results" / "quick.csv", index=False)
     (tmp_path / "results" / "quick_stages.csv").write_text("stage,runs\n01_data,1\n")
-    with pytest.raises(ValueError, match=r"quick_stages\.csv: a column seconds was expected"):
+    with pytest.raises(ValueError, match=r"quick_stages\.csv: a table was expected; it has no column seconds"):
         posts.read(tmp_path, "quick")
 
 
@@ -165,7 +165,7 @@ def test_the_trials_of_a_study_that_makes_a_choice_are_read_and_have_to_be_there
     assert len(found.trials) == 60 and (found.trials["fitted"] == "5 31").all() and (found.trials["judged"] == "12").all()
     pd.testing.assert_frame_equal(posts.at(found, 3).trials.reset_index(drop=True), trials.reset_index(drop=True))
     path = tmp_path / "results" / "quick_trials.csv"
-    for broken, sentence in ((trials[:0], "a loss in each"), (trials.drop(columns="judged"), "there is no column judged")):
+    for broken, sentence in ((trials[:0], "a loss in each"), (trials.drop(columns="judged"), "it has no column judged")):
         broken.to_csv(path, index=False)
         with pytest.raises(ValueError, match=rf"quick_trials\.csv: .*{sentence}"):
             posts.read(tmp_path, "quick")

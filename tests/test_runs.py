@@ -310,6 +310,37 @@ def test_progress_saves_what_can_be_gone_on_from(tmp_path: Path, monkeypatch: py
     assert resumed is not None and resumed["step"] == 122
 
 
+def test_progress_says_about_how_long_the_rest_takes_of_an_interrupted_fit_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = Clock(monkeypatch)
+    on_step = runs.progress("ada")
+    for step in range(601, 1001):
+        clock.now += 0.5
+        on_step(step, 1000, {"rgb": 0.5}, dict)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["ada: 601/1000 steps, 0 s, rgb 0.5", "ada: 621/1000 steps, 10 s, about 199 s left, rgb 0.5"]
+    assert lines[-1] == "ada: 1000/1000 steps, 200 s, rgb 0.5"
+
+
+def test_losses_go_to_tensorboard_and_what_was_interrupted_is_gone_on_with(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    checkpoint = tmp_path / "unfinished.safetensors"
+    for first, last in ((1, 40), (21, 60)):  # interrupted after 40 steps, and gone on with from 20
+        on_step = runs.progress("ada", checkpoint=checkpoint, about={})
+        for step in range(first, last + 1):
+            row = (step - 1) // 10 * 10  # a row for every tenth step
+            on_step(step, 60, {"step": float(row), "epoch": 0.1 * row, "rgb": first + row / 100}, dict)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["rgb"]
+    assert [(event.step, round(event.value, 2)) for event in events.Scalars("rgb")] == [
+        (0, 1.0), (10, 1.1), (20, 21.2), (30, 21.3), (40, 21.4), (50, 21.5),
+    ]  # fmt: skip
+
+
 # ---- the table
 
 

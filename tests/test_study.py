@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from heads import autodecoder, idr, priors, runs, study
-from heads.__main__ import failures, show_status, show_study, to_do_again
+from heads import autodecoder, idr, priors, runs, status, study
+from heads.__main__ import failures, show_study, sweep, to_do_again
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -383,8 +383,7 @@ def test_the_status_counts_what_is_done_running_failed_and_missing_and_estimates
     executed(running, None, seconds_ago=120)
 
     def said() -> list[str]:
-        assert show_status(Path("mine.yaml"), 2) == 0
-        return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        return [" ".join(line.split()) for line in status.text(plan, 2).splitlines()]
 
     lines = said()
     assert lines[0] == "stage done running failed missing s each" and lines[1] == "01_data 1 0 2 1 600"  # nobody holds the lock
@@ -399,6 +398,42 @@ def test_the_status_counts_what_is_done_running_failed_and_missing_and_estimates
     assert lines[1] == "01_data 1 1 2 0 600"
     assert f"left: about 14 minutes with 2 side by side, and {rest}" in lines
     assert any(re.fullmatch(rf"running: 01_data.{re.escape(running.name)}, for 12\d s", line) for line in lines)
+
+
+def test_what_was_half_written_is_swept_away_before_a_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, GOOD))
+    kept = [tmp_path / "runs/mine/fit/a/record.json", tmp_path / "runs/other/.a.json.7.part", tmp_path / "results/mine.csv"]
+    gone = [
+        tmp_path / "runs/mine/fit/a/.record.json.7.part",
+        tmp_path / "runs/mine/data/synthetic/.ada.x1.part/image/img_0000.jpg",
+        tmp_path / "runs/mine/data/synthetic/.ada.7.old/image/img_0000.jpg",
+        tmp_path / "runs/mine/fit/a/mesh.ply.part",
+        tmp_path / "results/.mine.csv.7.part",
+        tmp_path / "figures/mine/.losses.png.7.part",
+    ]
+    for path in (*kept, *gone):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    sweep(plan)
+    assert [path.exists() for path in (*kept, *gone)] == [True] * len(kept) + [False] * len(gone)
+
+
+def test_the_report_is_one_page_with_all_runs_and_what_is_wrong_and_takes_no_markup_from_anybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, GOOD))
+    fit = plan.fit_jobs()[0]
+    scores = dict(zip(runs.METRICS, (1.234, 2.0, 1.0, 2.5), strict=True))
+    runs.write_record(plan.score_job(fit).record, runs.Record("04_evaluate", scores=scores))
+    runs.write_record(plan.data_jobs()[0].record, runs.Record("01_data", "failed", "<script>alert(1)</script>"))
+    page = status.report(plan, 2)
+    assert page == Path("runs", "mine", "report.html")
+    text = page.read_text(encoding="utf-8")
+    assert "1.23" in text and text.count('<tr class="missing">') == len(plan.fit_jobs()) - 1
+    assert "<script" not in text and "&lt;script&gt;alert(1)" in text
+    assert not re.search(r"(src|href)=\"(https?:)?//", text)
 
 
 def test_a_dry_run_says_among_what_is_chosen_and_by_which_photographs(

@@ -4,22 +4,20 @@
 """
 
 import argparse
-import fcntl
 import logging
 import os
-import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from heads import runs, study
+from heads import lock, runs, status, study
 from heads.runs import Record
 
 
@@ -29,13 +27,17 @@ def main() -> int:
 
     command = commands.add_parser("study", help="run a whole study, only what is missing of it")
     command.add_argument("file", type=Path)
-    command.add_argument("--cores", default="2")
-    command.add_argument("--profile", default="profiles/local")
+    command.add_argument("--cores", help="jobs side by side, where the profile's number is not wanted")
+    command.add_argument("--profile", default="profiles/local", help="where the jobs run: a folder of profiles/")
     command.add_argument("--dry-run", action="store_true", help="check the study and print what it asks for, and run nothing")
 
     command = commands.add_parser(
         "status", help="what of a study is done, running, failed and missing, and how long the rest takes"
     )
+    command.add_argument("file", type=Path)
+    command.add_argument("--cores", type=int, default=2, help="jobs side by side, for the estimate")
+
+    command = commands.add_parser("report", help="the same and all scores so far as one HTML page, runs/NAME/report.html")
     command.add_argument("file", type=Path)
     command.add_argument("--cores", type=int, default=2, help="jobs side by side, for the estimate")
 
@@ -59,7 +61,11 @@ def main() -> int:
         if given.command == "study":
             return show_study(given.file) if given.dry_run else run_study(given.file, given.cores, given.profile)
         if given.command == "status":
-            return show_status(given.file, given.cores)
+            print(status.text(study.read(given.file), given.cores))
+            return 0
+        if given.command == "report":
+            print(status.report(study.read(given.file), given.cores))
+            return 0
         if given.command == "run":
             values = {name: yaml.safe_load(value) for name, value in given.p}
             return run_notebook(given.notebook, given.output, values, given.record, given.after, given.soft)
@@ -100,6 +106,7 @@ def run_notebook(
 
     from heads import notebooks
 
+    lock.join()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     written = record.stat().st_mtime_ns if record is not None and record.exists() else None
     began = time.monotonic()
@@ -118,7 +125,7 @@ def run_notebook(
 # ---- studies
 
 
-def run_study(path: Path, cores: str, profile: str) -> int:
+def run_study(path: Path, cores: str | None, profile: str) -> int:
     """Run what is missing of a study; prints what each stage took and a line for each run that failed.
 
     The exit code is 0, or 3 when the table is there but has rows that failed, or 1 when it is not.
@@ -127,18 +134,15 @@ def run_study(path: Path, cores: str, profile: str) -> int:
     check(plan)
     for folder in ("runs", "results", "figures"):
         writable(Path(folder))
-    with open("runs/.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return say("another study is running here (runs/.lock is taken); wait for its end")
-        snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--cores", cores, "--config", f"study={path}"]
+    with lock.held(str(path)):
+        snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={path}"]
+        snakemake += ["--cores", cores] if cores else []
         if any(Path(".snakemake/locks").glob("*")):  # left by a run that was killed, for no other holds our own lock
             subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
+        sweep(plan)
         again = [str(record) for record in to_do_again(plan)]
         began = time.monotonic()
-        # snakemake inherits our lock, so that it stays taken if this process alone is killed
-        process = subprocess.Popen([*snakemake, *(["--forcerun", *again] if again else [])], pass_fds=[lock.fileno()])
+        process = subprocess.Popen([*snakemake, *(["--forcerun", *again] if again else [])])
         while process.returncode is None:
             with suppress(KeyboardInterrupt):  # which snakemake gets as well, and ends its jobs
                 process.wait()
@@ -188,59 +192,6 @@ def show_study(path: Path) -> int:
     return 0
 
 
-def show_status(path: Path, side_by_side: int) -> int:
-    """Print what of a study is done, running, failed and missing, by stage, and about how long the rest will take."""
-    plan = study.read(path)
-    states: dict[str, dict[str, list[str]]] = {}
-    seconds: dict[str, list[float]] = {}
-    running_s: dict[str, float] = {}
-    faults: dict[str, str] = {}
-    busy = taken()
-    for job in plan.all_jobs():
-        label = f"{job.notebook}.{job.name}".rstrip(".")
-        noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
-        if job.record.is_file():
-            if why := fault(job.record):
-                faults[f"{job.notebook} {job.name}"] = why
-            state = "failed" if why else "done"
-        else:
-            state = "running" if busy and noted and noted.get("duration") is None else "missing"
-        states.setdefault(job.notebook, {}).setdefault(state, []).append(label)
-        if state == "done" and noted.get("duration") is not None:
-            seconds.setdefault(job.notebook, []).append(float(noted["duration"]))
-        if state == "running":
-            running_s[label] = time.time() - datetime.fromisoformat(noted["start_time"]).timestamp()
-    print(f"{'stage':<16}{'done':>8}{'running':>8}{'failed':>8}{'missing':>8}{'s each':>8}")
-    left = 0.0
-    for stage, found in sorted(states.items()):
-        each = statistics.median(seconds[stage]) if stage in seconds else None
-        counts = "".join(f"{len(found.get(state, [])):>8}" for state in ("done", "running", "failed", "missing"))
-        print(f"{stage:<16}{counts}{'' if each is None else f'{each:.0f}':>8}")
-        left += (each or 0.0) * (len(found.get("missing", [])) + len(found.get("failed", [])))
-        left += sum(max(0.0, (each or 0.0) - running_s[label]) for label in found.get("running", []))
-    unknown = [stage for stage, found in states.items() if stage not in seconds and set(found) != {"failed"}]
-    parts = [f"about {left / side_by_side / 60:.0f} minutes with {side_by_side} side by side"] if left or not unknown else []
-    parts += [f"{', '.join(sorted(unknown))}, of which none has ended yet"] if unknown else []
-    print(f"\nleft: {', and '.join(parts)}")
-    for label, spent in running_s.items():
-        print(f"running: {label}, for {spent:.0f} s")
-    for label, why in faults.items():
-        print(f"failed: {label}: {why}")
-    return 0
-
-
-def taken() -> bool:
-    """Whether a study is running here."""
-    try:
-        with open("runs/.lock") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
 def check(plan: study.Study) -> None:
     """Try the overrides of a study on the configs they are for, so that a wrong one costs no work."""
     from heads import idr
@@ -277,6 +228,13 @@ def writable(folder: Path) -> None:
         ) from None
 
 
+def sweep(plan: study.Study) -> None:
+    """Remove what was half written when something was killed; nobody else writes as long as the lock is held."""
+    for folder in (Path("runs", plan.name), Path("results"), Path("figures", plan.name)):
+        for path in (*folder.rglob("*.part"), *folder.rglob(".*.old")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def to_do_again(plan: study.Study) -> list[Path]:
     """Records of failed runs, and of those whose files have gone since."""
     return [job.record for job in plan.all_jobs() if job.record.is_file() and not whole(job.record)]
@@ -284,18 +242,7 @@ def to_do_again(plan: study.Study) -> list[Path]:
 
 def whole(path: Path) -> bool:
     """Whether a record can be read, is well, and has its files."""
-    return not fault(path)
-
-
-def fault(path: Path) -> str:
-    """Why a record is not whole, in a sentence; empty where it is."""
-    try:
-        record = runs.read_record(path)
-    except ValueError as error:
-        return str(error)
-    if record.status != "ok":
-        return record.reason or f"{path}: the run failed without a reason"
-    return next((f"{file} has gone" for file in record.files if not Path(file).exists()), "")
+    return not status.fault(path)
 
 
 def failures(plan: study.Study) -> list[str]:

@@ -46,7 +46,7 @@ class Config:
     colour_weight: float = 0.5
     completion_steps: int = 800  # DeepSDF, reconstruct.py
     completion_step_size: float = 5e-3  # a tenth of it after half the steps
-    device: str = "cpu"  # where `train` works
+    device: str = "auto"  # where `train` works
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

@@ -34,7 +34,7 @@ class Config:
     step_size: float = 2e-3
     eikonal_weight: float = 0.1
     colour_weight: float = 0.1
-    device: str = "cpu"  # where the network learns; the priors are asked on the CPU
+    device: str = "auto"  # where the network learns; the priors are asked on the CPU
 
     def __post_init__(self) -> None:
         for name in ("steps", "points", "band", "samples", "step_size"):

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import re
@@ -36,6 +37,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from heads import foreign
 from heads.metric import Truth
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
 OFFICIAL = {"v1": "0.2", "v2": "0.4"}
 SUFFIXES = {".jpg", ".jpeg", ".png"}
+MOST_MB, MOST_MEGAPIXELS = 1000, 64  # of a scan, of a photograph
 NEEDED = ("face", "face_sphere")  # the regions that the scores use
 
 # ---- reading
@@ -53,7 +56,7 @@ def read_config(root: str | Path, config: str | Path | None = None) -> dict[str,
     """The TOML of the folder `root`, checked against its version.txt."""
     root = Path(root)
     version_file = root / "version.txt"
-    found = version_file.read_text().split("\n")[0].strip() if version_file.is_file() else None
+    found = foreign.text(version_file).split("\n")[0].strip() if version_file.is_file() else None
     if config is None and not (root / "config.toml").is_file():
         config = next((name for name, version in OFFICIAL.items() if version == found), None)
     path = _config_path(config or root / "config.toml")
@@ -82,14 +85,16 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     from heads.scene import Scene
 
     folder, entry = _scene(root, scene_id, config)
-    numbers = _view_list(entry, views, scene_id)
+    numbers = _view_list(entry, views, f"{root}: scene {scene_id}")
     cameras = _read_cameras(folder / "cameras.npz", scene_id)
-    count = int(entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras)))
+    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
+    if not isinstance(count, int):
+        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {foreign.shown(count)}, not the number of its pictures")
     image_paths = _pictures(folder / "image", "img", count, scene_id)
     mask_paths = _pictures(folder / "mask", "mask", count, scene_id)
     wrong = [number for number in numbers if not 0 <= number < count]
     if wrong:
-        raise ValueError(f"scene {scene_id}: there is no picture {wrong[0]}; it has pictures 0 to {count - 1}")
+        raise ValueError(f"{root}: scene {scene_id}: there is no picture {wrong[0]}; it has pictures 0 to {count - 1}")
 
     mm_from_unit = _matrix(cameras, "scale_mat_0", folder, scene_id)
     images: list[np.ndarray] = []
@@ -138,14 +143,18 @@ def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = N
     for line in _lines(folder / "landmarks.txt", scene_id) if (folder / "landmarks.txt").is_file() else []:
         name, _, index = line.partition(" ")
         if not index.isdecimal():
-            raise ValueError(f"{folder / 'landmarks.txt'}: a line of scene {scene_id} is not a name and a vertex: {line!r}")
+            raise ValueError(
+                f"{folder / 'landmarks.txt'}: a line of scene {scene_id} is not a name and a vertex: {foreign.shown(line)}"
+            )
         landmarks[name] = int(index)
     regions: dict[str, np.ndarray] = {}
     for path in sorted({*(folder / "regions").glob("[!.]*.txt"), *(folder / "regions" / f"{name}.txt" for name in NEEDED)}):
         try:
             regions[path.stem] = np.array([int(line) for line in _lines(path, scene_id)], dtype=np.int64)
-        except ValueError as error:
-            raise ValueError(f"{path}: a region of scene {scene_id} is one vertex number a line ({error})") from None
+        except (ValueError, OverflowError) as error:
+            raise ValueError(
+                f"{path}: a region of scene {scene_id} is one vertex number a line ({foreign.reason(error)})"
+            ) from None
         if len(regions[path.stem]) == 0:
             raise ValueError(f"{path}: this region of scene {scene_id} is empty")
     named = [(folder / "landmarks.txt", np.array([vertex])) for vertex in landmarks.values()]
@@ -165,15 +174,15 @@ def read_obj(path: str | Path, scene_id: str) -> trimesh.Trimesh:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its mesh")
-    text = path.read_text(errors="replace")
+    text = foreign.content(path, MOST_MB).decode(errors="replace")
     try:
         rows = re.findall(r"^[ \t]*v[ \t]+(\S+[ \t]+\S+[ \t]+\S+)", text, re.MULTILINE)
         vertices = np.array(" ".join(rows).split(), dtype=np.float64).reshape(-1, 3)
         corners = re.sub(r"/\S*", "", "\n".join(re.findall(r"^[ \t]*f[ \t]+(.*)$", text, re.MULTILINE)))
         lengths = np.array([len(row.split()) for row in corners.split("\n")] if corners else [], dtype=np.int64)
         indices = np.array(corners.split(), dtype=np.int64) - 1
-    except ValueError as error:
-        raise ValueError(f"{path}: the mesh of scene {scene_id} cannot be read ({error})") from None
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: the mesh of scene {scene_id} cannot be read ({foreign.reason(error)})") from None
     if len(vertices) == 0 or len(indices) == 0:
         raise ValueError(f"{path}: the mesh of scene {scene_id} has {len(vertices)} vertices and {len(lengths)} faces")
     if not np.isfinite(vertices).all():
@@ -196,14 +205,17 @@ def _scene(root: str | Path, scene_id: str, config: str | Path | None) -> tuple[
     return folder, listed[scene_id]
 
 
-def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], scene_id: str) -> list[int]:
+def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], where: str) -> list[int]:
     """Picture numbers for a number of views, or the given ones."""
-    known: dict[str, list[int]] = entry.get("default_views_configs", {})
+    known = entry.get("default_views_configs", {})
+    if not isinstance(known, dict):
+        raise ValueError(f"{where}: default_views_configs in the TOML is {foreign.shown(known)}, not a table of lists")
     if isinstance(views, int) and str(views) not in known:
-        raise ValueError(f"scene {scene_id} has no list of {views} views; the TOML has {', '.join(known) or 'none'}")
+        raise ValueError(f"{where} has no list of {views} views; the TOML has {', '.join(known) or 'none'}")
     numbers = known[str(views)] if isinstance(views, int) else views
-    if isinstance(numbers, str) or not numbers or not all(isinstance(number, int) for number in numbers):
-        raise ValueError(f"scene {scene_id}: views must be a number of views or a list of picture numbers, not {numbers!r}")
+    if not isinstance(numbers, Sequence) or not numbers or not all(isinstance(number, int) for number in numbers):
+        said = foreign.shown(numbers)
+        raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {said}")
     return list(numbers)
 
 
@@ -224,11 +236,13 @@ def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:
 def _decode(path: Path, mode: str, scene_id: str) -> np.ndarray:
     """Pixels of a picture, (H, W, 3) for "RGB" or (H, W) for "L", uint8."""
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")
+            if picture.width * picture.height > 1e6 * MOST_MEGAPIXELS:
+                raise ValueError(f"it has {picture.width}x{picture.height} pixels, and {MOST_MEGAPIXELS} million are the most")
             return np.array(picture.convert(mode))
     except Exception as error:  # a broken picture can break its decoder in many ways
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {reason}") from None
+        raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {foreign.reason(error)}") from None
 
 
 def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
@@ -236,10 +250,13 @@ def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its cameras")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(foreign.content(path)), allow_pickle=False) as arrays:
+            large = [member.filename for member in arrays.zip.infolist() if member.file_size > 1e6 * foreign.MOST_MB]
+            if large:
+                raise ValueError(f"{large[0]} is larger than {foreign.MOST_MB:g} MB")
             return {key: arrays[key] for key in arrays.files if re.fullmatch(r"world_mat_\d+|scale_mat_0", key)}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({error})") from None
+    except Exception as error:  # an archive can be broken in many ways, and so can the arrays in it
+        raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({foreign.reason(error)})") from None
 
 
 def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id: str) -> np.ndarray:
@@ -262,7 +279,7 @@ def _lines(path: Path, scene_id: str) -> list[str]:
     """Lines of a text file that are not blank."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file (scene {scene_id})")
-    return [" ".join(line.split()) for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return [" ".join(line.split()) for line in foreign.content(path).decode(errors="replace").splitlines() if line.strip()]
 
 
 def _size(picture: np.ndarray) -> str:
@@ -410,9 +427,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a data set in the H3DS layout needs a TOML of its scenes")
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error})") from None
+        settings = tomllib.loads(foreign.text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a TOML file ({foreign.reason(error)})") from None
     listed = settings.get("scenes")
     if not isinstance(listed, dict) or not all(isinstance(entry, dict) for entry in listed.values()) or "version" not in settings:
         raise ValueError(f"{path}: expected a `version` and a table of `scenes`")
@@ -450,7 +467,7 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
     if "file_id" not in settings or "file_md5" not in settings:
         raise ValueError(f"{_config_path(config)}: there is nothing to download without `file_id` and `file_md5`")
     if (root / "version.txt").is_file():
-        found = (root / "version.txt").read_text().split("\n")[0].strip()
+        found = foreign.text(root / "version.txt").split("\n")[0].strip()
         if found != version:
             raise ValueError(f"{root}: holds version {found} already; version {version} needs a folder of its own")
         if _is_complete(root, settings):
@@ -468,8 +485,8 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
             except ImportError:
                 raise
             except Exception as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise ConnectionError(f"{archive}: the download broke off; call it again to go on ({reason})") from error
+                said = foreign.reason(error)
+                raise ConnectionError(f"{archive}: the download broke off; call it again to go on ({said})") from error
         with archive.open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
         if md5 != settings["file_md5"]:
@@ -506,13 +523,21 @@ def _unzip(archive: Path, folder: Path, token: str) -> None:
 
     unzip gets the token through its environment, which only the user's own processes can read; `unzip -P` shows it to all.
     """
-    with zipfile.ZipFile(archive) as files:
+    try:
+        files = zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{archive}: not a zip that can be read ({foreign.reason(error)})") from None
+    with files:
         members = files.infolist()
         for member in members:
             parts = re.split(r"[/\\]", member.filename)
             if parts[0] == "" or ".." in parts or ":" in parts[0] or stat.S_ISLNK(member.external_attr >> 16):
                 raise ValueError(f"{archive}: refused, since its member {member.filename!r} would leave the folder")
         folder.mkdir()
+        needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
+        if needed > free:
+            folder.rmdir()
+            raise OSError(f"{archive}: refused, since it unpacks to {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free")
         reason = "unzip"
         if shutil.which("unzip") and re.fullmatch(r"[^\s\"\\-][^\s\"\\]*", token) and token.isascii():
             environment = {**os.environ, "UNZIP": f"-P {token}"}

@@ -60,7 +60,7 @@ class Config:
     alpha: float = 50.0
     alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # alpha doubles here
     cell_mm: float = 1.0  # of the extracted mesh
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -189,6 +189,35 @@ def losses(
     return {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal}
 
 
+def check_cameras(scene: Scene) -> None:
+    """ValueError for a view from inside the unit sphere, or whose mask looks past it, for rays are traced inside it alone."""
+    for i, view in enumerate(scene.views):
+        pixels = scene.masks[i].nonzero().flip(-1).float()
+        pixels = pixels[:: max(1, len(pixels) // 1000)]
+        origins, directions = camera.rays(scene.px_from_cam[i], scene.unit_from_cam[i], pixels)
+        near, far, meets = trace.sphere_interval(origins, directions)
+        share, away = float((meets & (far > near)).float().mean()), float(scene.unit_from_cam[i, :3, 3].norm())
+        said = f"{share:.0%} of its mask looks at the unit sphere" if share < 0.5 else ""
+        if said := "it is taken from inside the unit sphere" if away <= 1 else said:
+            raise ValueError(
+                f"scene {scene.name}: view {view}: {said} (the camera is {away:.3g} radii from its middle); is world_mat"
+                " in another convention or unit, or scale_mat another scene's?"
+            )
+
+
+def trouble(row: dict[str, float], unseen: int) -> str:
+    """What is wrong with a fit whose losses are `row`, and of which `unseen` looks in a row saw no surface; empty if nothing."""
+    if not row["eikonal"] < 100 or not row["rgb"] + row["mask"] < 100:  # a gradient has length one; NaN comes here too
+        said = ", ".join(f"{name} {row[name]:.3g}" for name in TERMS[2:])
+        return f"the fit diverged ({said}); are the steps too large, or does the prior come from other settings?"
+    if unseen > 1:
+        return (
+            "the surface has vanished: no ray through a mask hits it any more; do the masks show the head and not the background,"
+            " and do all cameras have one convention?"
+        )
+    return ""
+
+
 def step_size_factor(config: Config, epoch: float, start: int) -> float:
     """What multiplies the step size at `epoch`, for a fit that began at the prior's epoch `start`.
 
@@ -239,6 +268,7 @@ def fit(
 ) -> Reconstruction:
     """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
     priors.check_surface(prior)
+    check_cameras(scene)
     device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
     config = replace(config, shape=prior.shape)
@@ -263,7 +293,7 @@ def fit(
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
     frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
-    first = 0
+    first = unseen = 0
     history: priors.History = []
     if resume is not None:
         first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
@@ -303,9 +333,21 @@ def fit(
         if step % 10 == 0 or step == total - 1:
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
             history.append(row)
-            if not row["eikonal"] < 100:  # a field's gradient has length one; NaN comes here too
-                raise ValueError(f"scene {scene.name}: the fit diverged before step {step} (eikonal term {row['eikonal']:.3g})")
+            seen = bool((traced.hit & batch[1]).any()) or not bool(batch[1].any())
+            unseen = 0 if seen else unseen + 1
+            if what := trouble(row, unseen):
+                raise ValueError(f"scene {scene.name}: before step {step}, {what}")
         if on_step is not None:
             on_step(step + 1, total, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
-    surface = mesh.extract(sdf.distance(geometry.cpu()), mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)
+    field = sdf.distance(geometry.cpu())
+    ended = f"scene {scene.name}: after step {total}"
+    try:
+        surface = mesh.extract(field, mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)
+    except ValueError as error:
+        raise ValueError(f"{ended}, {error}; do the masks and the cameras belong together?") from None
+    if (share := mesh.open_share(field)) > 0.1:  # a little of it, in corners that no ray meets, a short fit leaves open
+        raise ValueError(
+            f"{ended}, the surface runs out of the cube around the unit sphere, {share:.0%} of whose faces are inside it; do the"
+            " masks show the head and not the background, and is it inside the sphere (scale_mat)?"
+        )
     return Reconstruction(surface, state(total), history)

@@ -9,6 +9,8 @@ import pandas as pd
 import trimesh
 from skimage import measure
 
+from heads import foreign
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,7 +25,7 @@ def extract(field: "SDF", *, mm_from_unit: "Tensor", cell_mm: float) -> trimesh.
     """Isosurface f = 0 inside the cube [-1, 1]^3 at a cell size of `cell_mm`, its largest component, in mm.
 
     The field is asked only where the surface is, on finer and finer grids, so that the cost grows with its area. ValueError
-    where it has no zero crossing.
+    where it has no zero crossing, or is not a number.
     """
     if not cell_mm > 0:
         raise ValueError(f"cell_mm must be positive, not {cell_mm}")
@@ -59,7 +61,9 @@ def followed(field: "SDF", cells: np.ndarray, size: int, spacing: float) -> tupl
         new = pd.unique(corners.ravel())
         new = new[np.isnan(values.flat[new])]
         points = np.stack(np.unravel_index(new, values.shape), axis=1) * spacing - 1
-        values.flat[new] = field(torch.from_numpy(points).float()).numpy()
+        values.flat[new] = asked = field(torch.from_numpy(points).float()).numpy()
+        if not np.isfinite(asked).all():
+            raise ValueError(f"the field is not a number at {np.count_nonzero(~np.isfinite(asked))} of {len(asked)} points")
         inside = values.flat[corners] <= 0  # as marching cubes has it
         crossed = inside.any(1) & ~inside.all(1)
         passed[tuple(cells[crossed].T)] = True
@@ -84,6 +88,16 @@ def eighths(values: np.ndarray, passed: np.ndarray, spacing: float) -> np.ndarra
     return (2 * cells[:, None] + CORNERS)[near]
 
 
+def open_share(field: "SDF", resolution: int = 48) -> float:
+    """The share of the faces of the cube [-1, 1]^3 on which the field is negative: how far its surface runs out of it."""
+    import torch
+
+    axis = torch.linspace(-1, 1, resolution)
+    face = torch.cartesian_prod(axis, axis)
+    sides = [torch.cat([face, torch.full((len(face), 1), side)], dim=1) for side in (-1.0, 1.0)]
+    return float((field(torch.cat([side.roll(turn, dims=1) for side in sides for turn in range(3)])) < 0).float().mean())
+
+
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     """The connected part of `mesh` with the largest area, as IDR's evaluation keeps it (`plots.py`)."""
     labels = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
@@ -106,8 +120,8 @@ def load(path: Path) -> trimesh.Trimesh:
     """Read a mesh, keeping its vertex order; ValueError names the file when it holds no triangles."""
     try:
         mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{path}: cannot be read as a mesh ({error})") from error
+    except Exception as error:  # a broken mesh can break its reader in many ways
+        raise ValueError(f"{path}: cannot be read as a mesh ({foreign.reason(error)})") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise ValueError(f"{path}: a mesh with triangles was expected, it has none")
     return mesh

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heads import runs, stats
+from heads import foreign, runs, stats
 from heads.stats import count
 
 LABELS = {
@@ -105,10 +105,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that has these columns; FileNotFoundError or ValueError names the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such table")
-    rows = pd.read_csv(path)
-    if missing := [column for column in columns if column not in rows.columns]:
-        raise ValueError(f"{path}: a column {missing[0]} was expected")
-    return rows
+    return foreign.table(path, columns)
 
 
 def at(results: Results, views: int) -> Results:

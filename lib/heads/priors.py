@@ -137,8 +137,12 @@ def state_of(
     optimizers: Sequence[torch.optim.Optimizer], named: Named, generator: torch.Generator, step: int, history: History
 ) -> dict[str, Tensor]:
     """All that a training needs to go on after `step`: copies of the named parameters, of what its optimizer keeps for each
-    (`MOMENTS`, below `moments.`), and the generator, the step, and the history's rows.
+    (`MOMENTS`, below `moments.`), and the generator, the step, and the history's rows. ValueError for one that has diverged, so
+    that no checkpoint of it takes the place of an earlier one.
     """
+    for name, parameter in named.items():
+        if not bool(parameter.isfinite().all()):
+            raise ValueError(f"the training has diverged: after step {step}, {name} has numbers that are not finite")
     tensors = {name: parameter.detach().cpu().clone() for name, parameter in named.items()}
     for optimizer in optimizers:
         for name, parameter in named.items():

@@ -5,6 +5,7 @@ functions that need them, because the runner of the notebooks, one process a job
 """
 
 import ast
+import importlib.util
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import tqdm
 
+from heads import foreign, lock
 from heads.study import Study, unknown
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ def root() -> Path:
 def parameters(namespace: Mapping[str, Any], job: type[Job]) -> Job:
     """The notebook's parameters, out of its `globals()`, as a job; ValueError for one that is ill-typed or unknown to the job.
 
-    What papermill injected is read from the cell that it adds, so that running this again later finds nothing new.
+    What papermill injected is read from the cell that it adds, so that running this again later finds nothing new. From here on a
+    notebook that a study runs ends with it (`lock.join`).
     """
     known = {f.name for f in fields(job)}  # type: ignore[arg-type]
     injected = (cell for cell in namespace.get("In", []) if cell.startswith("# Parameters\n"))
@@ -59,6 +62,7 @@ def parameters(namespace: Mapping[str, Any], job: type[Job]) -> Job:
         if name not in known:
             raise ValueError(f"parameter {unknown(name, known)}")
     hints = get_type_hints(job)
+    lock.join()
     return job(**{name: coerced(namespace[name], hints[name], name) for name in known})
 
 
@@ -72,7 +76,10 @@ def assigned(source: str) -> list[str]:
 
 
 def configured(base: Config, overrides: Mapping[str, Any]) -> Config:
-    """The config `base` with the fields in `overrides` set, as their types want them; a field that is a config takes a table."""
+    """The config `base` with the fields in `overrides` set, as their types want them; a field that is a config takes a table.
+
+    The device "auto" becomes the one that it means here.
+    """
     hints = get_type_hints(type(base))
     changed = {}
     for name, value in overrides.items():
@@ -80,6 +87,10 @@ def configured(base: Config, overrides: Mapping[str, Any]) -> Config:
             raise ValueError(f"overrides: {unknown(name, hints)}")
         old = getattr(base, name)
         changed[name] = configured(old, coerced(value, dict, name)) if is_dataclass(old) else coerced(value, hints[name], name)
+    if changed.get("device", getattr(base, "device", "")) == "auto":
+        from heads import sdf
+
+        changed["device"] = str(sdf.device("auto"))
     return replace(base, **changed)  # type: ignore[type-var]
 
 
@@ -183,12 +194,19 @@ def _plain(value: Any) -> Any:
 def read_record(path: Path) -> Record:
     """Read a record; ValueError names the file where it is none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**raw)
+        record = Record(**json.loads(foreign.text(path)))
+        for name, kind in get_type_hints(Record).items():
+            if not isinstance(
+                getattr(record, name), int | float | None if name in ("seconds", "peak_mb") else get_origin(kind) or kind
+            ):
+                raise ValueError(f"{name} is {getattr(record, name)!r}")
+        if record.status not in ("ok", "failed") or not all(isinstance(file, str) for file in record.files):
+            raise ValueError(f"status {record.status!r}, files {record.files!r}")
+        return record
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such record; the stage before this one has not been run") from None
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a record of a run ({error}); delete it and run the study again") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: not a record of a run ({foreign.reason(error)}); delete it and run the study again") from None
 
 
 # ---- checkpoints
@@ -215,7 +233,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
             about = json.loads((file.metadata() or {})["about"])
             return {name: file.get_tensor(name) for name in file.keys()}, dict(about)  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or cut short ({error}); delete it and run again") from None
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({foreign.reason(error)}); delete it and run again") from None
 
 
 def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | None":
@@ -235,19 +253,24 @@ def progress(
     every_s: float = 10.0,
     checkpoint: Path | None = None,
     about: Mapping[str, Any] | None = None,
-    checkpoint_s: float = 60.0,
+    checkpoint_s: float = 10.0,
 ) -> "OnStep":
-    """An `on_step` for a fit: a bar in a terminal, elsewhere a line every `every_s` seconds, later more seldom.
+    """An `on_step` for a fit: a bar in a terminal, elsewhere a line every `every_s` seconds, later more seldom, with an estimate.
 
-    With `checkpoint`, the fit's state is also saved there every `checkpoint_s` seconds.
+    With `checkpoint`, the fit's state is also saved there every `checkpoint_s` seconds, and its losses go to TensorBoard's event
+    files in a folder beside it, where TensorBoard is installed.
     """
     began = saved = time.monotonic()
-    due = 0.0
+    due, first = 0.0, 0
+    note = events(checkpoint.parent / "tensorboard") if checkpoint is not None else None
     bar = tqdm.tqdm(desc=label, unit="step", file=sys.stderr) if sys.stderr.isatty() else None
 
     def on_step(step: int, total: int, terms: dict[str, float], state: Callable[[], dict[str, "Tensor"]]) -> None:
-        nonlocal due, saved
+        nonlocal due, saved, first
         now = time.monotonic()
+        first = first or step
+        if note is not None:
+            note(terms, step == total)
         if checkpoint is not None and now - saved > checkpoint_s and step < total:
             save_checkpoint(checkpoint, state(), about or {})
             saved = now
@@ -260,10 +283,35 @@ def progress(
             spent = now - began
             due = spent + max(every_s, 0.1 * spent)  # a fit of ten hours leaves about seventy lines
             shown = ", ".join(f"{name} {value:.3g}" for name, value in terms.items() if name not in ("step", "epoch"))
-            sys.stdout.write(f"{label}: {step}/{total} steps, {spent:.0f} s, {shown}\n")
+            left = f", about {spent / (step - first) * (total - step):.0f} s left" if first < step < total else ""
+            sys.stdout.write(f"{label}: {step}/{total} steps, {spent:.0f} s{left}, {shown}\n")
             sys.stdout.flush()
 
     return on_step
+
+
+def events(folder: Path) -> "Callable[[Mapping[str, float], bool], None] | None":
+    """What writes each row of losses once to event files in `folder`, and closes them at the end; None without TensorBoard."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: SummaryWriter | None = None
+    last = -1.0
+
+    def note(row: Mapping[str, float], ended: bool) -> None:
+        nonlocal writer, last
+        if row.get("step", last) > last:
+            last = row["step"]
+            # of an earlier call that was interrupted, what comes after this step counts no more
+            writer = writer or SummaryWriter(folder, purge_step=int(last))  # type: ignore[no-untyped-call]
+            for name, value in row.items():
+                if name not in ("step", "epoch"):
+                    writer.add_scalar(name, value, int(last))  # type: ignore[no-untyped-call]
+        if ended and writer is not None:
+            writer.close()  # type: ignore[no-untyped-call]
+
+    return note
 
 
 # ---- the table
@@ -318,14 +366,12 @@ def trials(study: Study) -> "pd.DataFrame":
 
 def read_trials(path: Path, columns: Sequence[str] = TRIALS) -> "pd.DataFrame":
     """Read trials with these columns; FileNotFoundError or ValueError names the file."""
-    import pandas as pd
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there are no such trials; `make study` writes them")
-    rows = pd.read_csv(path, dtype={"subject": str, "prior": str, "fitted": str, "judged": str})
-    if missing := [column for column in columns if column not in rows.columns]:
-        raise ValueError(f"{path}: the trials of a study were expected; there is no column {missing[0]}")
-    if rows.empty or not rows["loss"].map(math.isfinite).all():
+    text = ("subject", "prior", "fitted", "judged")
+    rows = foreign.table(path, columns, "a table of trials", dtype=dict.fromkeys(text, str))
+    if rows.empty or rows["loss"].dtype.kind not in "fi" or not rows["loss"].map(math.isfinite).all():
         raise ValueError(f"{path}: a row for each trial, and a loss in each, were expected")
     return rows
 
@@ -359,13 +405,13 @@ def write_table(path: Path, rows: "pd.DataFrame") -> None:
 
 def read_table(path: Path) -> "pd.DataFrame":
     """Read a study's table; FileNotFoundError or ValueError names the file."""
-    import pandas as pd
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such table; `make study` writes it")
     text = ["subject", "method", "prior", "status", "reason", "device", "commit", "preset", "carry"]
     empty = {name: [""] for name in (*METRICS, "seconds", "peak_mb", *LOSSES)}
-    rows = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
-    if missing := [column for column in COLUMNS if column not in rows.columns]:
-        raise ValueError(f"{path}: the table of a study was expected; it has no column {missing[0]}")
+    what = "the table of a study"
+    rows = foreign.table(path, COLUMNS, what, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
+    if wrong := [name for name in (*empty, "views", "seed") if rows[name].dtype.kind not in "fi"]:
+        raise ValueError(f"{path}: {what} was expected; its column {wrong[0]} has something else than numbers")
     return rows

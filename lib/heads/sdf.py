@@ -46,7 +46,12 @@ class Shape:
 
 
 def device(name: str) -> torch.device:
-    """The device of that name; ValueError where it asks for a GPU that this machine, or this build of torch, does not have."""
+    """The device of that name, "auto" being a GPU if there is one.
+
+    ValueError where it asks for a GPU that this machine, or this build of torch, does not have.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch {torch.__version__} finds no GPU here; use device: cpu, or another machine")
     return torch.device(name)

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from heads import foreign
+
 METHODS = {  # and the kind of prior that each starts from
     "idr": "sphere",
     "baseh3d": "scan",
@@ -619,7 +621,12 @@ class Study:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not the later one."""
+    """YAML in which a key that stands twice is an error, not the later one; so are aliases: a few of them say a million words."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias (*) has no place in a study", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -633,19 +640,19 @@ def read(path: str | Path) -> Study:
     """The study in a YAML file; ValueError or FileNotFoundError says in a sentence what is wrong with it."""
     path = Path(path)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = yaml.load(foreign.text(path), _Loader)
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{path}: there is no such study; {path.parent} has {others or 'none'}") from None
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise ValueError(f"{path}: not valid YAML: {error.problem}{line}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    except (OSError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read: {foreign.reason(error)}") from None
     try:
         return _study(path, raw)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {foreign.reason(error, most=400)}") from None
 
 
 def unknown(word: object, known: Collection[str]) -> str:

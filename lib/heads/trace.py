@@ -109,7 +109,7 @@ def published(
     slope = torch.full_like(t_surface, STEEP)
     slope[hit] = ((at(t_surface[hit] + small, hit) - at(t_surface[hit] - small, hit)) / (2 * small)).clamp(max=STEEP)
 
-    random = torch.rand(samples, generator=generator, device=near.device).sort().values
+    random = torch.rand(samples, generator=generator).sort().values.to(near.device)
     start = near.where(~hit, t_surface)
     t = start[:, None] + random * (far - start)[:, None]
     values = sdf((origins[:, None] + t[..., None] * directions[:, None]).reshape(-1, 3)).reshape(t.shape)

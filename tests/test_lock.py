@@ -1,0 +1,90 @@
+"""One study at a time, and what it started ends with it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heads import lock
+
+JOB = "import time; from heads import lock; lock.join(every_s=0.05); print('joined', flush=True); time.sleep(60)"
+STUDY = f"""
+import subprocess, sys, time
+from heads import lock
+with lock.held("config/mine.yaml"):
+    subprocess.Popen([sys.executable, "-c", {JOB!r}])
+    time.sleep(60)
+"""
+
+
+def python(code: str, folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(lock.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_two_studies_do_not_run_in_one_folder_and_the_second_says_who_the_first_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not lock.is_held()
+    with lock.held("config/mine.yaml"):
+        assert lock.is_held()
+        said = rf"another study is running here \(runs/.lock is held by config/mine.yaml, process {os.getpid()} on .*\); wait for"
+        with pytest.raises(RuntimeError, match=said), lock.held("config/other.yaml"):
+            pass
+        assert lock.is_held() and lock.VARIABLE in os.environ
+    assert not lock.is_held() and lock.VARIABLE not in os.environ
+    with lock.held("config/other.yaml"):
+        pass
+
+
+def test_the_jobs_of_a_study_that_is_killed_end_and_the_next_one_waits_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with python(STUDY, tmp_path) as driver:
+        assert driver.stdout and driver.stderr and driver.stdout.readline() == "joined\n"
+        driver.kill()
+        with lock.held("config/mine.yaml"):  # waits for the job, which holds runs/.jobs
+            assert driver.stdout.read() == ""  # nobody has the other end open any more
+        assert "the study that began this has ended (config/mine.yaml, process" in driver.stderr.read()
+
+
+def test_a_job_of_a_study_that_has_ended_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with lock.held("config/mine.yaml"):
+        line = os.environ[lock.VARIABLE]
+    monkeypatch.setenv(lock.VARIABLE, line)
+    with lock.held("config/other.yaml"):
+        other = os.environ[lock.VARIABLE]
+        for said, ends in ((line, True), (other, False)):
+            monkeypatch.setenv(lock.VARIABLE, said)
+            with python(JOB.replace("sleep(60)", "sleep(0.5)"), tmp_path) as job:
+                out, err = job.communicate(timeout=20)
+            assert (job.returncode == 1, out == "", "has ended" in err) == (ends,) * 3, err
+
+
+def test_without_a_study_nothing_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(lock.VARIABLE, raising=False)
+    lock.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_that_do_not_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.3)
+    with lock.held("config/mine.yaml"):
+        job = python(JOB.replace("0.05", "30.0"), tmp_path)  # looks too seldom
+        assert job.stdout and job.stdout.readline() == "joined\n"
+    with job, pytest.raises(RuntimeError, match="jobs of an earlier study are still running here"):
+        try:
+            with lock.held("config/mine.yaml"):
+                pass
+        finally:
+            job.kill()
+    assert not lock.is_held()
