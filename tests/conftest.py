@@ -53,3 +53,12 @@ def ellipsoid_scene() -> Scene:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest goes first, so that the other process does not wait for it in the end."""
     items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have found out, as they said with `record_property("said", ...)`."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    said = [(report.nodeid, value) for report in reports for name, value in report.user_properties if name == "said"]
+    for place, value in said:
+        terminalreporter.section(place, sep="-")
+        terminalreporter.write_line(str(value))

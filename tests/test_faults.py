@@ -1,0 +1,59 @@
+"""Ten heads, one with a corrupt photograph, one whose fit diverges: eight scores, two reasons, and a post with both."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import copies
+import pytest
+
+from heads import runs
+from heads.scene import Scene
+
+pytestmark = pytest.mark.skipif("HEADS_FAULTS" not in os.environ, reason="it takes minutes: `make faults`")
+TEN = ["anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal"]
+STUDY = f"""
+data: {{kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}}
+subjects: [{", ".join(TEN)}]
+views: [3]
+preset: SMOKE
+methods:
+  idr:
+    - {{prior: sphere, subjects: [{", ".join(TEN[:-1])}]}}
+    - {{prior: sphere, subjects: [jamal], overrides: {{step_size: 10.0, clip: 0.0}}}}
+"""
+
+
+def test_of_ten_heads_two_fail_each_for_its_reason_and_the_post_says_so(
+    tmp_path: Path, ellipsoid_scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    repository = copies.repository(tmp_path / "repository")
+    for name in ("blog", "results", "figures"):
+        shutil.copytree(copies.ROOT / name, repository / name, ignore=shutil.ignore_patterns("_build", "_generated", "quick*"))
+    shutil.copy(copies.ROOT / "blog" / "quick.md", repository / "blog")
+    copies.foreign_folder(repository / "photos", ellipsoid_scene, TEN)
+    os.truncate(repository / "photos" / "boris" / "image" / "img_0002.jpg", 700)
+    (repository / "config" / "quick.yaml").write_text(STUDY)
+
+    done = copies.heads(repository, "study", "config/quick.yaml")
+    assert done.returncode == 3, done.stderr
+    table = runs.read_table(repository / "results" / "quick.csv").set_index("subject")
+    assert list(table.index) == TEN and (table["status"] == "ok").sum() == 8
+    assert table.loc[table["status"] == "ok", list(runs.METRICS)].notna().all(axis=None)
+    reasons = table.loc[table["status"] == "failed", "reason"].to_dict()
+    assert list(reasons) == ["boris", "jamal"]
+    assert "img_0002.jpg: not a picture that can be read" in reasons["boris"]
+    assert "scene jamal: before step" in reasons["jamal"] and "the fit diverged" in reasons["jamal"]
+    for subject, reason in reasons.items():
+        assert f"failed: {subject}.idr.sphere.v3.s0: {reason}" in done.stderr
+
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "blog", "blog/_build/html"]
+    built = subprocess.run(command, cwd=repository, env=copies.environment(repository), capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-3000:]
+    page = (repository / "blog" / "_build" / "html" / "quick.html").read_text()
+    assert "Of ten reconstructions, two did not succeed" in page
+    assert all(f"<strong>{subject}</strong>" in page for subject in reasons) and "not a picture that can be read" in page
+    record_property("said", "ten heads, eight scores\n" + "\n".join(f"  {name}: {reason}" for name, reason in reasons.items()))

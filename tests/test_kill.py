@@ -1,0 +1,118 @@
+"""A study that is killed again and again, anywhere and at any moment, ends with the table of one that nobody disturbed."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import copies
+import pandas as pd
+import psutil
+
+from heads import runs
+from heads.scene import Scene
+
+KILLS = int(os.environ.get("HEADS_KILLS", "3"))  # `make faults` wants more
+FULL = KILLS > 5  # of two subjects, and fits that last longer than from one checkpoint to the next
+STUDY = """
+data: {kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}
+subjects: [anna, bert]
+views: [3]
+preset: SMOKE
+overrides: {epochs: 2000}
+priors:
+  single: {kind: scan, subject: eve, views: 3, epochs: 2000}
+methods:
+  idr: {prior: sphere}
+  baseh3d: {prior: single}
+"""
+SHORT = """
+data: {kind: h3ds, root: photos, config: photos/mine.toml}
+subjects: [anna]
+views: [3]
+preset: SMOKE
+overrides: {epochs: 60}
+methods:
+  idr: {prior: sphere}
+"""
+
+
+def prepared(folder: Path, scene: Scene) -> Path:
+    """A repository with a study."""
+    repository = copies.repository(folder)
+    copies.foreign_folder(repository / "photos", scene, ["anna", "bert", "eve"])
+    (repository / "config" / "mine.yaml").write_text(STUDY if FULL else SHORT)
+    return repository
+
+
+def outcome(repository: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table without what a machine does to it, and the fingerprints of all meshes."""
+    table = runs.read_table(repository / "results" / "mine.csv").drop(columns=["seconds", "peak_mb"])
+    meshes = sorted((repository / "runs" / "mine").rglob("mesh.ply"))
+    return table, {str(path.relative_to(repository)): hashlib.sha256(path.read_bytes()).hexdigest() for path in meshes}
+
+
+def started(repository: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "heads", "study", "config/mine.yaml"]
+    with (repository / "log.txt").open("ab") as log:
+        return subprocess.Popen(command, cwd=repository, env=copies.environment(repository), stdout=log, stderr=log)
+
+
+def role(process: psutil.Process) -> str:
+    words = " ".join(process.cmdline())
+    return next((name for name in ("ipykernel", "snakemake", "heads study", "heads run") if name in words), "other")
+
+
+def killed(driver: subprocess.Popen[bytes], chance: random.Random) -> str:
+    """Kill something of a running study, or all of it, as when the machine goes; what it was, empty where it had ended."""
+    try:
+        tree = [psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)]
+        by_role: dict[str, list[psutil.Process]] = {}
+        for process in tree:
+            by_role.setdefault(role(process), []).append(process)
+        what = chance.choice([*sorted(by_role), "everything"])
+        for process in tree if what == "everything" else [chance.choice(by_role[what])]:
+            process.kill()
+    except psutil.NoSuchProcess:
+        return ""
+    return what
+
+
+def test_a_study_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
+    tmp_path: Path, ellipsoid_scene: Scene, record_property: Callable[[str, object], None]
+) -> None:
+    calm = prepared(tmp_path / "calm", ellipsoid_scene)
+    began = time.monotonic()
+    done = copies.heads(calm, "study", "config/mine.yaml")
+    assert done.returncode == 0, done.stderr
+    length = time.monotonic() - began
+
+    stormy, chance = prepared(tmp_path / "stormy", ellipsoid_scene), random.Random(time.time_ns())
+    driver, victims = started(stormy), []
+    while len(victims) < KILLS:
+        time.sleep(chance.uniform(0.0, min(15.0, length / 2)))
+        if driver.poll() is None and (what := killed(driver, chance)):
+            victims.append(what)
+        for record in (stormy / "runs").rglob("*.json"):
+            json.loads(record.read_text())
+        if driver.poll() is not None or victims[-1:] in (["heads study"], ["everything"]):
+            driver.wait()
+            if driver.returncode == 0:  # it was quicker; all over again
+                subprocess.run(["rm", "-rf", "runs/mine", "results", "figures"], cwd=stormy, check=True)
+            driver = started(stormy)
+    driver.wait()
+    ended = copies.heads(stormy, "study", "config/mine.yaml")
+    assert ended.returncode == 0, ended.stderr + (stormy / "log.txt").read_text()
+
+    (expected, meshes), (table, found) = outcome(calm), outcome(stormy)
+    pd.testing.assert_frame_equal(table, expected)
+    assert found == meshes and len(meshes) == (5 if FULL else 1)
+    assert [path for path in stormy.rglob("*") if path.suffix in (".part", ".old")] == []
+    counted = ", ".join(f"{name} {victims.count(name)}" for name in sorted(set(victims)))
+    said = f"{len(victims)} kills ({counted}), {length:.0f} s undisturbed: the same table, the same {len(meshes)} meshes"
+    record_property("said", said)
