@@ -51,8 +51,9 @@ def ellipsoid_scene() -> Scene:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first, so that the other process does not wait for it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """The files that take longest go first, so that nobody waits for them in the end."""
+    longest = ["test_notebooks.py", "test_slurm.py", "test_kill.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from heads import h3ds, mesh, runs, speed, study
 
-EXAMPLES = int(os.environ.get("HEADS_FUZZ", "150"))  # of each reader; `make faults` wants more
+EXAMPLES = int(os.environ.get("HEADS_FUZZ", "100"))  # of each reader; `make faults` wants more
 TOKENS = [*b'nan 1e999 -1 9999999999999999999999 \x00 \xff\xfe /../ [ { &a*a \x80 0 1e-320 , : "'.split(), b"\n", b" "]
 tried: Counter[str] = Counter()
 refused: Counter[str] = Counter()
