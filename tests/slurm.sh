@@ -7,9 +7,12 @@ set -euo pipefail
 action=$1 folder=$(realpath -m "$2") node=$(hostname -s) user=$(id -un)
 
 start() {
-    if [ -e /etc/slurm/slurm.conf ]; then
+    if [ -e /etc/slurm/slurm.conf ] && [ ! -L /etc/slurm/slurm.conf ]; then
         echo "/etc/slurm/slurm.conf: there is a Slurm already; it is left alone" >&2
         return 1
+    fi
+    if [ -L /etc/slurm/slurm.conf ]; then # left by a test that was killed
+        stop "$(dirname "$(readlink /etc/slurm/slurm.conf)")" && sleep 2
     fi
     mkdir -p "$folder"/{state,spool,log}
     chmod 700 "$folder"
@@ -44,7 +47,7 @@ start() {
 	END
     echo "NodeName=$node Name=gpu File=$folder/no_gpu" >"$folder/gres.conf"
     mkdir -p /etc/slurm
-    ln -s "$folder/slurm.conf" "$folder/gres.conf" /etc/slurm/ # jobs look for them there
+    ln -sf "$folder/slurm.conf" "$folder/gres.conf" /etc/slurm/ # jobs look for them there
     munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" --pid-file="$folder/munged.pid" \
         --log-file="$folder/log/munged.log" --seed-file="$folder/munge.seed"
     slurmctld
@@ -58,6 +61,7 @@ start() {
 }
 
 stop() {
+    local folder=$1
     scancel --user="$user" 2>/dev/null || true
     for name in slurmd slurmctld munged; do
         if [ -f "$folder/$name.pid" ]; then
@@ -71,4 +75,4 @@ stop() {
     done
 }
 
-"$action"
+"$action" "$folder"
