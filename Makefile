@@ -81,4 +81,4 @@ lock: | .venv/bin/python
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv .snakemake runs blog/_build build lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .snakemake runs blog/_build build lib/*.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache
