@@ -132,11 +132,7 @@ def train(
                 terms["colour"] = colour_term(geometry, look, codes, heads, which, config, generator)
         terms["code"] = codes.square().sum(dim=1).mean()
         loss = sum((WEIGHTS[key](config) * term for key, term in terms.items()), torch.zeros((), device=device))
-        factor = 0.05 + 0.475 * (1 + math.cos(math.pi * step / config.steps))
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-            for group in optimizer.param_groups:
-                group["lr"] = group["base"] * factor
+        priors.begin_step(optimizers, 0.05 + 0.475 * (1 + math.cos(math.pi * step / config.steps)))
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()

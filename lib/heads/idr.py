@@ -197,8 +197,8 @@ def check_cameras(scene: Scene) -> None:
         origins, directions = camera.rays(scene.px_from_cam[i], scene.unit_from_cam[i], pixels)
         near, far, meets = trace.sphere_interval(origins, directions)
         share, away = float((meets & (far > near)).float().mean()), float(scene.unit_from_cam[i, :3, 3].norm())
-        said = f"{share:.0%} of its mask looks at the unit sphere" if share < 0.5 else ""
-        if said := "it is taken from inside the unit sphere" if away <= 1 else said:
+        if away <= 1 or share < 0.5:
+            said = "it is taken from inside the unit sphere" if away <= 1 else f"{share:.0%} of its mask looks at the unit sphere"
             raise ValueError(
                 f"scene {scene.name}: view {view}: {said} (the camera is {away:.3g} radii from its middle); is world_mat"
                 " in another convention or unit, or scale_mat another scene's?"
@@ -321,10 +321,7 @@ def fit(
             terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
         loss = loss + config.code_weight * geometry.code.square().sum()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-            for group in optimizer.param_groups:
-                group["lr"] = group["base"] * step_size_factor(config, epoch, prior.epoch)
+        priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
         loss.backward()
         if config.clip:
             nn.utils.clip_grad_norm_(named.values(), config.clip)

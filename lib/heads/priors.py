@@ -133,6 +133,14 @@ def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
     return [*found, torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")] if by_muon else found
 
 
+def begin_step(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Forget the gradients, and set each group's step size to `factor` times its own."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+
+
 def state_of(
     optimizers: Sequence[torch.optim.Optimizer], named: Named, generator: torch.Generator, step: int, history: History
 ) -> dict[str, Tensor]:
