@@ -1,5 +1,8 @@
-"""Shared fixtures: a scene whose surface, silhouettes and colours are known in closed form."""
+"""Shared fixtures: a scene whose surface, silhouettes and colours are known in closed form; a copy of the repository."""
 
+from pathlib import Path
+
+import copies
 import numpy as np
 import pytest
 import torch
@@ -50,9 +53,15 @@ def ellipsoid_scene() -> Scene:
     )
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what a study needs, one for each file of tests."""
+    return copies.repository(tmp_path_factory.mktemp("repository"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest go first, so that nobody waits for them in the end."""
-    longest = ["test_notebooks.py", "test_slurm.py", "test_kill.py"]
+    longest = ["test_whole_study.py", "test_shipped_studies.py", "test_slurm.py", "test_kill.py", "test_notebooks.py"]
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
