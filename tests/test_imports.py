@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
-OUTSIDE = {"foreign", "lock"}  # the files and processes of others; they know nothing of heads
+OUTSIDE = {"files", "lock"}  # files and processes; they know nothing of heads
 NOUNS = {"camera", "scene"}
 MACHINERY = {"sdf", "colour", "trace", "mesh", "metric"}
 METHODS = {"priors", "average", "autodecoder", "idr", "choose"}
@@ -18,12 +18,12 @@ JUDGE = {"metric"}
 MAY_IMPORT = (
     {name: set() for name in OUTSIDE}
     | dict.fromkeys(NOUNS, NOUNS)
-    | dict.fromkeys(MACHINERY, NOUNS | MACHINERY - JUDGE | {"foreign"})
+    | dict.fromkeys(MACHINERY, NOUNS | MACHINERY - JUDGE | {"files"})
     | dict.fromkeys(METHODS, NOUNS | MACHINERY - JUDGE | METHODS)
-    | dict.fromkeys(ADAPTERS, NOUNS | MACHINERY | ADAPTERS | {"foreign"})
+    | dict.fromkeys(ADAPTERS, NOUNS | MACHINERY | ADAPTERS | {"files"})
     | dict.fromkeys(ENGINE, OUTSIDE | NOUNS | MACHINERY | METHODS | ADAPTERS | ENGINE)
     # light, for every job starts with them; `runs` asks `sdf` for the device only where there is a network to put on it
-    | {"study": {"foreign"}, "runs": OUTSIDE | {"study", "sdf"}, "notebooks": {"study", "runs"}}
+    | {"study": {"files"}, "runs": OUTSIDE | {"study", "sdf"}, "notebooks": {"files", "study", "runs"}}
 )
 ONLY_IMPORTER = {"anny": "people", "warp": "people", "plotly": "plots", "matplotlib": "plots", "papermill": "notebooks"}
 

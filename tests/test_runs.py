@@ -1,6 +1,5 @@
 """Parameters, records, checkpoints, progress and the table: nothing wrong goes in, nothing that was there is lost."""
 
-import errno
 import json
 import math
 import os
@@ -129,30 +128,6 @@ def test_what_later_cells_define_does_not_disturb_when_the_cell_is_run_again() -
 
 
 # ---- files
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "table.csv"
-    with runs.replacing(path) as partial:
-        partial.write_text("old")
-    with pytest.raises(RuntimeError), runs.replacing(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError("killed here")
-    assert path.read_text() == "old" and os.listdir(path.parent) == ["table.csv"]
-    with path.open() as reading:  # who reads meanwhile reads the old file to its end
-        with runs.replacing(path) as partial:
-            partial.write_text("new")
-        assert (reading.read(), path.read_text()) == ("old", "new")
-
-
-def test_a_disk_that_is_full_is_said_in_a_sentence_and_keeps_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("old")
-    full = r"table\.csv: cannot be written \(No space left on device\); what was there is as it was"
-    with pytest.raises(OSError, match=full), runs.replacing(path) as partial:
-        partial.write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert path.read_text() == "old" and os.listdir(tmp_path) == ["table.csv"]
 
 
 def test_a_write_that_the_system_cuts_short_keeps_the_old_checkpoint(tmp_path: Path) -> None:

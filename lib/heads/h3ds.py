@@ -37,7 +37,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from heads import foreign
+from heads import files
 from heads.metric import Truth
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def read_config(root: str | Path, config: str | Path | None = None) -> dict[str,
     """The TOML of the folder `root`, checked against its version.txt."""
     root = Path(root)
     version_file = root / "version.txt"
-    found = foreign.text(version_file).split("\n")[0].strip() if version_file.is_file() else None
+    found = files.text(version_file).split("\n")[0].strip() if version_file.is_file() else None
     if config is None and not (root / "config.toml").is_file():
         config = next((name for name, version in OFFICIAL.items() if version == found), None)
     path = _config_path(config or root / "config.toml")
@@ -89,7 +89,7 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     cameras = _read_cameras(folder / "cameras.npz", scene_id)
     count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
     if not isinstance(count, int):
-        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {foreign.shown(count)}, not the number of its pictures")
+        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {files.shown(count)}, not the number of its pictures")
     image_paths = _pictures(folder / "image", "img", count, scene_id)
     mask_paths = _pictures(folder / "mask", "mask", count, scene_id)
     wrong = [number for number in numbers if not 0 <= number < count]
@@ -144,7 +144,7 @@ def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = N
         name, _, index = line.partition(" ")
         if not index.isdecimal():
             raise ValueError(
-                f"{folder / 'landmarks.txt'}: a line of scene {scene_id} is not a name and a vertex: {foreign.shown(line)}"
+                f"{folder / 'landmarks.txt'}: a line of scene {scene_id} is not a name and a vertex: {files.shown(line)}"
             )
         landmarks[name] = int(index)
     regions: dict[str, np.ndarray] = {}
@@ -153,7 +153,7 @@ def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = N
             regions[path.stem] = np.array([int(line) for line in _lines(path, scene_id)], dtype=np.int64)
         except (ValueError, OverflowError) as error:
             raise ValueError(
-                f"{path}: a region of scene {scene_id} is one vertex number a line ({foreign.reason(error)})"
+                f"{path}: a region of scene {scene_id} is one vertex number a line ({files.reason(error)})"
             ) from None
         if len(regions[path.stem]) == 0:
             raise ValueError(f"{path}: this region of scene {scene_id} is empty")
@@ -174,7 +174,7 @@ def read_obj(path: str | Path, scene_id: str) -> trimesh.Trimesh:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its mesh")
-    text = foreign.content(path, MOST_MB).decode(errors="replace")
+    text = files.content(path, MOST_MB).decode(errors="replace")
     try:
         rows = re.findall(r"^[ \t]*v[ \t]+(\S+[ \t]+\S+[ \t]+\S+)", text, re.MULTILINE)
         vertices = np.array(" ".join(rows).split(), dtype=np.float64).reshape(-1, 3)
@@ -182,7 +182,7 @@ def read_obj(path: str | Path, scene_id: str) -> trimesh.Trimesh:
         lengths = np.array([len(row.split()) for row in corners.split("\n")] if corners else [], dtype=np.int64)
         indices = np.array(corners.split(), dtype=np.int64) - 1
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: the mesh of scene {scene_id} cannot be read ({foreign.reason(error)})") from None
+        raise ValueError(f"{path}: the mesh of scene {scene_id} cannot be read ({files.reason(error)})") from None
     if len(vertices) == 0 or len(indices) == 0:
         raise ValueError(f"{path}: the mesh of scene {scene_id} has {len(vertices)} vertices and {len(lengths)} faces")
     if not np.isfinite(vertices).all():
@@ -209,12 +209,12 @@ def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], where: str)
     """Picture numbers for a number of views, or the given ones."""
     known = entry.get("default_views_configs", {})
     if not isinstance(known, dict):
-        raise ValueError(f"{where}: default_views_configs in the TOML is {foreign.shown(known)}, not a table of lists")
+        raise ValueError(f"{where}: default_views_configs in the TOML is {files.shown(known)}, not a table of lists")
     if isinstance(views, int) and str(views) not in known:
         raise ValueError(f"{where} has no list of {views} views; the TOML has {', '.join(known) or 'none'}")
     numbers = known[str(views)] if isinstance(views, int) else views
     if not isinstance(numbers, Sequence) or not numbers or not all(isinstance(number, int) for number in numbers):
-        said = foreign.shown(numbers)
+        said = files.shown(numbers)
         raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {said}")
     return list(numbers)
 
@@ -242,7 +242,7 @@ def _decode(path: Path, mode: str, scene_id: str) -> np.ndarray:
                 raise ValueError(f"it has {picture.width}x{picture.height} pixels, and {MOST_MEGAPIXELS} million are the most")
             return np.array(picture.convert(mode))
     except Exception as error:  # a broken picture can break its decoder in many ways
-        raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {foreign.reason(error)}") from None
+        raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {files.reason(error)}") from None
 
 
 def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
@@ -250,13 +250,13 @@ def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its cameras")
     try:
-        with np.load(io.BytesIO(foreign.content(path)), allow_pickle=False) as arrays:
-            large = [member.filename for member in arrays.zip.infolist() if member.file_size > 1e6 * foreign.MOST_MB]
+        with np.load(io.BytesIO(files.content(path)), allow_pickle=False) as arrays:
+            large = [member.filename for member in arrays.zip.infolist() if member.file_size > 1e6 * files.MOST_MB]
             if large:
-                raise ValueError(f"{large[0]} is larger than {foreign.MOST_MB:g} MB")
+                raise ValueError(f"{large[0]} is larger than {files.MOST_MB:g} MB")
             return {key: arrays[key] for key in arrays.files if re.fullmatch(r"world_mat_\d+|scale_mat_0", key)}
     except Exception as error:  # an archive can be broken in many ways, and so can the arrays in it
-        raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({foreign.reason(error)})") from None
+        raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({files.reason(error)})") from None
 
 
 def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id: str) -> np.ndarray:
@@ -279,7 +279,7 @@ def _lines(path: Path, scene_id: str) -> list[str]:
     """Lines of a text file that are not blank."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file (scene {scene_id})")
-    return [" ".join(line.split()) for line in foreign.content(path).decode(errors="replace").splitlines() if line.strip()]
+    return [" ".join(line.split()) for line in files.content(path).decode(errors="replace").splitlines() if line.strip()]
 
 
 def _size(picture: np.ndarray) -> str:
@@ -364,8 +364,9 @@ def register(
         text = "\n".join(lines) + "\n"
         if tomllib.loads(text) != settings:
             raise ValueError(f"{root / 'config.toml'}: has more in it than scenes; add scene {scene_id} by hand")
-        _write_text(root / "version.txt", f"{settings['version']}\n")
-        _write_text(root / "config.toml", text)
+        for name, content in (("version.txt", f"{settings['version']}\n"), ("config.toml", text)):
+            with files.replacing(root / name) as part:
+                part.write_text(content)
 
 
 def _toml(value: str | float | Sequence[Any]) -> str:
@@ -383,16 +384,6 @@ def _obj(mesh_mm: trimesh.Trimesh) -> str:
     normals = ["vn {:.6f} {:.6f} {:.6f}".format(*row) for row in mesh_mm.vertex_normals.tolist()]
     faces = ["f {0}//{0} {1}//{1} {2}//{2}".format(*row) for row in (mesh_mm.faces + 1).tolist()]
     return "\n".join(vertices + normals + faces) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _put(new: Path, place: Path) -> None:
@@ -427,9 +418,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a data set in the H3DS layout needs a TOML of its scenes")
     try:
-        settings = tomllib.loads(foreign.text(path))
+        settings = tomllib.loads(files.text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a TOML file ({foreign.reason(error)})") from None
+        raise ValueError(f"{path}: not a TOML file ({files.reason(error)})") from None
     listed = settings.get("scenes")
     if not isinstance(listed, dict) or not all(isinstance(entry, dict) for entry in listed.values()) or "version" not in settings:
         raise ValueError(f"{path}: expected a `version` and a table of `scenes`")
@@ -467,7 +458,7 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
     if "file_id" not in settings or "file_md5" not in settings:
         raise ValueError(f"{_config_path(config)}: there is nothing to download without `file_id` and `file_md5`")
     if (root / "version.txt").is_file():
-        found = foreign.text(root / "version.txt").split("\n")[0].strip()
+        found = files.text(root / "version.txt").split("\n")[0].strip()
         if found != version:
             raise ValueError(f"{root}: holds version {found} already; version {version} needs a folder of its own")
         if _is_complete(root, settings):
@@ -485,7 +476,7 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
             except ImportError:
                 raise
             except Exception as error:
-                said = foreign.reason(error)
+                said = files.reason(error)
                 raise ConnectionError(f"{archive}: the download broke off; call it again to go on ({said})") from error
         with archive.open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
@@ -524,11 +515,11 @@ def _unzip(archive: Path, folder: Path, token: str) -> None:
     unzip gets the token through its environment, which only the user's own processes can read; `unzip -P` shows it to all.
     """
     try:
-        files = zipfile.ZipFile(archive)
+        bundle = zipfile.ZipFile(archive)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{archive}: not a zip that can be read ({foreign.reason(error)})") from None
-    with files:
-        members = files.infolist()
+        raise ValueError(f"{archive}: not a zip that can be read ({files.reason(error)})") from None
+    with bundle:
+        members = bundle.infolist()
         for member in members:
             parts = re.split(r"[/\\]", member.filename)
             if parts[0] == "" or ".." in parts or ":" in parts[0] or stat.S_ISLNK(member.external_attr >> 16):
@@ -546,7 +537,7 @@ def _unzip(archive: Path, folder: Path, token: str) -> None:
             reason = f"unzip ended with {done.returncode}"
         else:
             try:
-                files.extractall(folder, pwd=token.encode())
+                bundle.extractall(folder, pwd=token.encode())
             except (RuntimeError, zlib.error, zipfile.BadZipFile) as error:
                 reason = type(error).__name__
     for member in members:

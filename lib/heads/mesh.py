@@ -9,7 +9,7 @@ import pandas as pd
 import trimesh
 from skimage import measure
 
-from heads import foreign
+from heads import files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,20 +108,18 @@ def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
     return kept
 
 
-def save(mesh: trimesh.Trimesh, path: Path) -> None:
+def save(mesh: trimesh.Trimesh, path: str | Path) -> None:
     """Write a mesh as binary PLY, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.write_bytes(trimesh.exchange.ply.export_ply(mesh))
-    partial.replace(path)
+    with files.replacing(Path(path)) as partial:
+        partial.write_bytes(trimesh.exchange.ply.export_ply(mesh))
 
 
-def load(path: Path) -> trimesh.Trimesh:
+def load(path: str | Path) -> trimesh.Trimesh:
     """Read a mesh, keeping its vertex order; ValueError names the file when it holds no triangles."""
     try:
         mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
     except Exception as error:  # a broken mesh can break its reader in many ways
-        raise ValueError(f"{path}: cannot be read as a mesh ({foreign.reason(error)})") from error
+        raise ValueError(f"{path}: cannot be read as a mesh ({files.reason(error)})") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise ValueError(f"{path}: a mesh with triangles was expected, it has none")
     return mesh

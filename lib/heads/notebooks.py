@@ -17,7 +17,7 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from heads import runs
+from heads import files, runs
 from heads.study import unknown
 
 REPOSITORY = "heads-authors/heads"  # on GitHub, for the badge that opens a notebook in Colab
@@ -63,7 +63,7 @@ def write_all(folder: Path) -> list[Path]:
         text = nbformat.writes(convert(source)) + "\n"
         path = source.with_suffix(".ipynb")
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            with runs.replacing(path) as partial:
+            with files.replacing(path) as partial:
                 partial.write_text(text, encoding="utf-8")
             changed.append(path)
     return changed

@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.interpolate import splev, splprep
 from scipy.spatial import cKDTree
 
-from heads import runs
+from heads import files
 
 if TYPE_CHECKING:
     from heads.scene import Scene  # with torch, which a picture of numbers does without
@@ -625,5 +625,5 @@ def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str, *,
     expected = ".json" if isinstance(figure, go.Figure) else ".png"
     if path.suffix != expected:
         raise ValueError(f"{path}: a figure of this kind is saved as {expected}")
-    with runs.replacing(path) as partial:
+    with files.replacing(path) as partial:
         partial.write_bytes(small(content) if palette and expected == ".png" else content)

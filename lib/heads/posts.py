@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heads import foreign, runs, stats
+from heads import files, runs, stats
 from heads.stats import count
 
 LABELS = {
@@ -105,7 +105,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table that has these columns; FileNotFoundError or ValueError names the file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such table")
-    return foreign.table(path, columns)
+    return files.table(path, columns)
 
 
 def at(results: Results, views: int) -> Results:

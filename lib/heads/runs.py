@@ -8,20 +8,18 @@ import ast
 import importlib.util
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tqdm
 
-from heads import foreign, lock
+from heads import files, lock
 from heads.study import Study, unknown
 
 if TYPE_CHECKING:
@@ -116,22 +114,7 @@ def coerced(value: Any, kind: Any, name: str) -> Any:
     raise ValueError(f"{name}: expected {words.get(origin, 'a list')}, not {value!r}")
 
 
-# ---- files, whole or not at all
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which is moved to `path` when all went well; OSError says in a sentence what did not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror or error}); what was there is as it was") from error
-    finally:
-        with suppress(OSError):  # where the folder itself cannot be written, that was said above
-            partial.unlink(missing_ok=True)
+# ---- records
 
 
 def commit() -> str:
@@ -174,7 +157,7 @@ class Record:
 def write_json(path: Path, value: Any) -> None:
     """Write tables, lists, numbers and text as JSON; a number that is none (NaN, infinite) becomes null."""
     text = json.dumps(_plain(value), indent=1, allow_nan=False)
-    with replacing(path) as partial:
+    with files.replacing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
@@ -194,7 +177,7 @@ def _plain(value: Any) -> Any:
 def read_record(path: Path) -> Record:
     """Read a record; ValueError names the file where it is none."""
     try:
-        record = Record(**json.loads(foreign.text(path)))
+        record = Record(**json.loads(files.text(path)))
         for name, kind in get_type_hints(Record).items():
             if not isinstance(
                 getattr(record, name), int | float | None if name in ("seconds", "peak_mb") else get_origin(kind) or kind
@@ -206,7 +189,7 @@ def read_record(path: Path) -> Record:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such record; the stage before this one has not been run") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a record of a run ({foreign.reason(error)}); delete it and run the study again") from None
+        raise ValueError(f"{path}: not a record of a run ({files.reason(error)}); delete it and run the study again") from None
 
 
 # ---- checkpoints
@@ -218,7 +201,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[
 
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     packed = safetensors.torch.save(whole, metadata={"about": json.dumps(_plain(dict(about)))})
-    with replacing(path) as partial:
+    with files.replacing(path) as partial:
         partial.write_bytes(packed)
 
 
@@ -233,7 +216,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
             about = json.loads((file.metadata() or {})["about"])
             return {name: file.get_tensor(name) for name in file.keys()}, dict(about)  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or cut short ({foreign.reason(error)}); delete it and run again") from None
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({files.reason(error)}); delete it and run again") from None
 
 
 def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | None":
@@ -370,7 +353,7 @@ def read_trials(path: Path, columns: Sequence[str] = TRIALS) -> "pd.DataFrame":
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there are no such trials; `make study` writes them")
     text = ("subject", "prior", "fitted", "judged")
-    rows = foreign.table(path, columns, "a table of trials", dtype=dict.fromkeys(text, str))
+    rows = files.table(path, columns, "a table of trials", dtype=dict.fromkeys(text, str))
     if rows.empty or rows["loss"].dtype.kind not in "fi" or not rows["loss"].map(math.isfinite).all():
         raise ValueError(f"{path}: a row for each trial, and a loss in each, were expected")
     return rows
@@ -399,7 +382,7 @@ def _rounded(value: float | None, digits: int) -> float:
 
 def write_table(path: Path, rows: "pd.DataFrame") -> None:
     """Write a table as CSV."""
-    with replacing(path) as partial:
+    with files.replacing(path) as partial:
         rows.to_csv(partial, index=False)
 
 
@@ -411,7 +394,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     text = ["subject", "method", "prior", "status", "reason", "device", "commit", "preset", "carry"]
     empty = {name: [""] for name in (*METRICS, "seconds", "peak_mb", *LOSSES)}
     what = "the table of a study"
-    rows = foreign.table(path, COLUMNS, what, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
+    rows = files.table(path, COLUMNS, what, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
     if wrong := [name for name in (*empty, "views", "seed") if rows[name].dtype.kind not in "fi"]:
         raise ValueError(f"{path}: {what} was expected; its column {wrong[0]} has something else than numbers")
     return rows

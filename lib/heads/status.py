@@ -10,7 +10,7 @@ from statistics import median
 
 import jinja2
 
-from heads import lock, runs
+from heads import files, lock, runs
 from heads.study import Study
 
 STATES = ("done", "running", "failed", "missing")
@@ -184,6 +184,6 @@ def report(plan: Study, side_by_side: int) -> Path:
         )
     )
     path = Path("runs", plan.name, "report.html")
-    with runs.replacing(path) as partial:
+    with files.replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path

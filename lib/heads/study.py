@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from heads import foreign
+from heads import files
 
 METHODS = {  # and the kind of prior that each starts from
     "idr": "sphere",
@@ -640,7 +640,7 @@ def read(path: str | Path) -> Study:
     """The study in a YAML file; ValueError or FileNotFoundError says in a sentence what is wrong with it."""
     path = Path(path)
     try:
-        raw = yaml.load(foreign.text(path), _Loader)
+        raw = yaml.load(files.text(path), _Loader)
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{path}: there is no such study; {path.parent} has {others or 'none'}") from None
@@ -648,11 +648,11 @@ def read(path: str | Path) -> Study:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise ValueError(f"{path}: not valid YAML: {error.problem}{line}") from None
     except (OSError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read: {foreign.reason(error)}") from None
+        raise ValueError(f"{path}: cannot be read: {files.reason(error)}") from None
     try:
         return _study(path, raw)
     except ValueError as error:
-        raise ValueError(f"{path}: {foreign.reason(error, most=400)}") from None
+        raise ValueError(f"{path}: {files.reason(error, most=400)}") from None
 
 
 def unknown(word: object, known: Collection[str]) -> str:

@@ -1,8 +1,10 @@
-"""Files that somebody else wrote: read within bounds, and what is wrong with them said in one line."""
+"""Files: those of others read within bounds, what is wrong with them said in one line; our own written whole or not at all."""
 
 import io
+import os
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,3 +57,18 @@ def reason(error: BaseException, most: int = 200) -> str:
     said = "".join(c if c.isprintable() else " " for c in str(error)[: 10 * most])
     said = " ".join(said.split())
     return (said if len(said) <= most else said[: most - 1] + "…") or type(error).__name__
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to, which is moved to `path` when all went well; OSError says in a sentence what did not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror or error}); what was there is as it was") from error
+    finally:
+        with suppress(OSError):  # where the folder itself cannot be written, that was said above
+            partial.unlink(missing_ok=True)
