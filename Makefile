@@ -63,7 +63,7 @@ notebooks: $(READY)
 # h3ds without its own requirements: they would bring an OpenCV with windows, which needs libGL; the lock has the one without.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable . h3ds==0.4.0
 	touch $@

@@ -29,7 +29,7 @@ CHOICE = {job.name: job for job in plan.choose_jobs()}
 # A job whose notebook raises still ends well, with a record that says so: the others go on, and the table has a row for it.
 # A job whose process dies fails. Executed notebooks are logs, because Snakemake deletes the outputs of a failed job.
 RUN = (
-    "OMP_NUM_THREADS={threads} {PYTHON} -m heads run {input.notebook} {log} --record {output} --soft"
+    "OMP_NUM_THREADS={threads} {PYTHON:q} -m heads run {input.notebook} {log} --record {output} --soft"
     " --after {input.after:q} {params.arguments:q}"
 )
 PYTHON = sys.executable
@@ -72,6 +72,7 @@ rule data:
     input:
         notebook="notebooks/01_data.py",
         lib=lib("camera", "h3ds", "people", "synthetic"),
+        given=lambda wildcards: DATA[wildcards.data].given,
         after=[],
     output:
         f"{HERE}/data/{{data}}.json",
@@ -197,4 +198,4 @@ rule results:
     params:
         arguments=arguments(plan.table_job()),
     shell:
-        "{PYTHON} -m heads run {input.notebook} {log} --record {output} {params.arguments:q}"
+        "{PYTHON:q} -m heads run {input.notebook} {log} --record {output} {params.arguments:q}"

@@ -18,7 +18,7 @@ if importlib.util.find_spec("heads") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 
 # %% [markdown]
-# The parameters. `epochs` decides how detailed the other head becomes; too detailed a prior is hard to leave again.
+# The parameters. `epochs` decides how detailed the other head becomes.
 
 # %% tags=["parameters"]
 study: str = "demo"
@@ -76,6 +76,7 @@ about = {
     "shape": asdict(fit_config.shape),
     "job": asdict(job),
     "config": asdict(fit_config),
+    "made_from": runs.digest(scene),
 }
 unfinished = job.folder / "unfinished.safetensors"
 head = idr.fit(

@@ -93,6 +93,7 @@ about = {
     "shape": asdict(start.shape),
     "job": asdict(job),
     "config": asdict(fit_config),
+    "made_from": runs.digest(scene, start),
 }
 unfinished = job.folder / "unfinished.safetensors"
 head = idr.fit(

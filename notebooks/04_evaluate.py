@@ -39,7 +39,7 @@ carry: list = ["geometry", "colour", "moments"]  # what the reconstruction took 
 from dataclasses import replace
 from pathlib import Path
 
-from heads import runs
+from heads import files, runs
 from heads.study import ScoreJob
 
 os.chdir(runs.root())
@@ -68,7 +68,7 @@ f"{len(head_mm.faces):,} triangles of the reconstruction, {len(truth.mesh_mm.fac
 import numpy as np
 
 evaluation = metric.evaluate(head_mm, truth)
-with runs.replacing(job.folder / "errors.npz") as partial, partial.open("wb") as file:
+with files.replacing(job.folder / "errors.npz") as partial, partial.open("wb") as file:
     np.savez_compressed(file, **{protocol: errors.astype(np.float32) for protocol, errors in evaluation.errors_mm.items()})
 evaluation.scores
 

@@ -2,8 +2,9 @@
 # # 6 · Prior: many heads in one network
 #
 # H3D-Net's prior is learned from many scans. One network holds them all: it is given a point and a *code*, a short list
-# of numbers that says which head is meant. Network and codes are found together, from points on the scans alone. A new
-# head is then a new code, and three photographs have to find far fewer numbers than the weights of a network.
+# of numbers that says which head is meant. Network and codes are found together, from points on the scans and their
+# normals. A new head is then a new code, and three photographs have to find far fewer numbers than the weights of a
+# network.
 
 # %%
 import importlib.util
@@ -67,10 +68,18 @@ for index in range(job.heads + 1):
 plots.points({head.name: head.points.numpy() for head in learned[:4]})
 
 # %% [markdown]
-# Training: the field is to vanish on the points, its gradient to have length one, the codes to stay short.
+# Training: the field is to vanish on the points, its gradient to be the normal there and to have length one everywhere,
+# the codes to stay short.
 
 # %%
-about = {"name": job.prior, "epoch": 0, "shape": asdict(config.shape), "job": asdict(job), "config": asdict(config)}
+about = {
+    "name": job.prior,
+    "epoch": 0,
+    "shape": asdict(config.shape),
+    "job": asdict(job),
+    "config": asdict(config),
+    "made_from": runs.digest(learned),
+}
 unfinished = job.folder / "unfinished.safetensors"
 trained = autodecoder.train(
     job.prior,

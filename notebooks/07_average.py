@@ -137,8 +137,14 @@ for name, folder in zip(job.of, job.of_folders, strict=True):
     tensors, saved = runs.load_checkpoint(folder / "checkpoint.safetensors")
     loaded.append(priors.Prior(name, sdf.Shape(**saved["shape"]), saved["epoch"], tensors))
 sources = loaded or last["independent"]
-shape, epoch = asdict(sources[0].shape), sources[0].epoch
-about = {"name": job.prior, "epoch": epoch, "shape": shape, "job": asdict(job), "config": asdict(config)}
+about = {
+    "name": job.prior,
+    "epoch": sources[0].epoch,
+    "shape": asdict(sources[0].shape),
+    "job": asdict(job),
+    "config": asdict(config),
+    "made_from": runs.digest(sources),
+}
 unfinished = job.folder / "unfinished.safetensors"
 if job.how == "distil":
     result, history = average.distil(

@@ -56,7 +56,7 @@ def ellipsoid_scene() -> Scene:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a study needs, one for each file of tests."""
-    return copies.repository(tmp_path_factory.mktemp("repository"))
+    return copies.repository(tmp_path_factory.mktemp("a repository"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -127,7 +127,14 @@ def about(light: str = "varied") -> dict[str, Any]:
         "data": {"kind": "synthetic", "seed": 77, "size": 256, "photographs": 40, "light": light},
         "prior": scans | others,
         "learned": {
-            "heads": {"shape": {"width": 32, "depth": 3, "code": 8}, "loss": "igr", "steps": 200, "points": 64, "heads": 4}
+            "heads": {
+                "shape": {"width": 32, "depth": 3, "code": 8},
+                "loss": "igr",
+                "normal_weight": 0.1,
+                "steps": 200,
+                "points": 64,
+                "heads": 4,
+            }
         },
         "fit": asdict(replace(idr.SMOKE, cell_mm=3.0)),
     }

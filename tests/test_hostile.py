@@ -161,6 +161,12 @@ def cameras(sentinel: Path) -> bytes:
     return out.getvalue()
 
 
+def large_camera() -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, scale_mat_0=np.eye(4), **{f"world_mat_{i}": np.ones((1000, 1000), np.int8) for i in range(5)})
+    return out.getvalue()
+
+
 def with_line(content: bytes, line: bytes) -> bytes:
     return content + b"\n" + line + b"\n"
 
@@ -183,10 +189,21 @@ BAD: dict[str, tuple[str, Callable[[bytes, Path], bytes], str]] = {  # what -> r
     "a mask of 400 megapixels": ("mask", lambda was, trap: picture(20000, 20000), "400000000 pixels"),
     "a photograph that is a web page": ("photograph", lambda was, trap: b"<!DOCTYPE html><html>", "not a picture"),
     "a photograph cut short": ("photograph", lambda was, trap: was[: len(was) // 2], "not a picture"),
+    "a photograph that is a program (EPS)": (
+        "photograph",
+        lambda was, trap: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n",
+        "not a picture that can be read (scene s0): cannot identify",
+    ),
     "an empty photograph": ("photograph", lambda was, trap: b"", "not a picture"),
     "cameras with a pickle": ("cameras", lambda was, trap: cameras(trap), "cameras of scene s0 cannot be read"),
     "cameras cut short": ("cameras", lambda was, trap: was[:300], "cameras of scene s0 cannot be read"),
-    "cameras that unpack to 1 GB": ("cameras", lambda was, trap: zipped({"world_mat_0.npy": bytes(10**9)}), "larger than 16 MB"),
+    "cameras that unpack to 1 GB": ("cameras", lambda was, trap: zipped({"world_mat_0.npy": bytes(10**9)}), "more than 16 MB"),
+    "cameras that unpack to 1 GB, 10 MB each": (
+        "cameras",
+        lambda was, trap: zipped({f"world_mat_{i}.npy": bytes(10**7) for i in range(100)}),
+        "more than 16 MB",
+    ),
+    "a camera of 1000 x 1000 numbers": ("cameras", lambda was, trap: large_camera(), "not a finite 4x4 matrix: 1000 x 1000"),
     "a camera that says it has 10^12 rows": (
         "cameras",
         lambda was, trap: zipped({"world_mat_2.npy": claims(10**12)}),
@@ -227,6 +244,11 @@ BAD: dict[str, tuple[str, Callable[[bytes, Path], bytes], str]] = {  # what -> r
     ),
     "a checkpoint cut short": ("checkpoint", lambda was, trap: was[:-1], "not a checkpoint"),
     "a record nested 100,000 deep": ("record", lambda was, trap: b'{"files": ' + b"[" * 100_000, "not a record"),
+    "a record with a score that is a word": (
+        "record",
+        lambda was, trap: was.replace(b'"scores": {}', b'"scores": {"face_rigid_mm": "good"}'),
+        "'good' is no number",
+    ),
     "a record whose files are numbers": ("record", lambda was, trap: was.replace(b'"a"', b"7"), "not a record"),
     "a record of another program": ("record", lambda was, trap: b'{"loss": 0.1}', "not a record"),
     "a table of words": ("table", lambda was, trap: was.replace(b"0.5", b"high"), "something else than numbers"),
@@ -238,6 +260,9 @@ BAD: dict[str, tuple[str, Callable[[bytes, Path], bytes], str]] = {  # what -> r
     ),
     "a study that laughs a billion times": ("study", lambda was, trap: LAUGHS.encode() + was, "an alias"),
     "a study nested 10,000 deep": ("study", lambda was, trap: was.replace(b"SMOKE", b"[" * 10_000), "cannot be read"),
+    "a study with a truth that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"!!bool x"), "cannot be read"),
+    "a study with a number that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"!!int ''"), "cannot be read"),
+    "a study with a date that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"2001-99-99"), "cannot be read"),
     "a study of 20 MB": ("study", lambda was, trap: was + b"#" * 20_000_000, "larger than 16 MB"),
     "a study of ../../anna": ("study", lambda was, trap: was.replace(b"[anna,", b"[../../anna,"), "'../../anna' is no name"),
     "a prior called /etc/passwd": (

@@ -31,14 +31,14 @@ def test_two_studies_do_not_run_in_one_folder_and_the_second_says_who_the_first_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not lock.is_held()
+    assert lock.holder() is None
     with lock.held("config/mine.yaml"):
-        assert lock.is_held()
+        assert lock.holder()
         said = rf"another study is running here \(runs/.lock is held by config/mine.yaml, process {os.getpid()} on .*\); wait for"
         with pytest.raises(RuntimeError, match=said), lock.held("config/other.yaml"):
             pass
-        assert lock.is_held() and lock.VARIABLE in os.environ
-    assert not lock.is_held() and lock.VARIABLE not in os.environ
+        assert lock.holder() and lock.VARIABLE in os.environ
+    assert lock.holder() is None and lock.VARIABLE not in os.environ
     with lock.held("config/other.yaml"):
         pass
 
@@ -53,6 +53,11 @@ def test_the_jobs_of_a_study_that_is_killed_end_and_the_next_one_waits_for_that(
         with lock.held("config/mine.yaml"):  # waits for the job, which holds runs/.jobs
             assert driver.stdout.read() == ""  # nobody has the other end open any more
         assert "the study that began this has ended (config/mine.yaml, process" in driver.stderr.read()
+
+
+def test_a_lock_that_cannot_be_looked_at_for_a_while_still_stands(tmp_path: Path) -> None:
+    assert lock._stands(tmp_path, "a line")  # to open a folder is an OSError
+    assert not lock._stands(tmp_path / "none", "a line")
 
 
 def test_a_job_of_a_study_that_has_ended_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +89,6 @@ def test_leftovers_that_do_not_end_are_said(tmp_path: Path, monkeypatch: pytest.
         fcntl.flock(job, fcntl.LOCK_SH)
         with pytest.raises(RuntimeError, match="jobs of an earlier study are still running here"), lock.held("config/mine.yaml"):
             pass
-        assert not lock.is_held()
+        assert lock.holder() is None
     with lock.held("config/mine.yaml"):
         pass

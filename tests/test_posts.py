@@ -211,7 +211,7 @@ def test_the_setup_is_as_the_study_says() -> None:
     assert "do not say" in posts.setup(replace(found, about={}))
     said = posts.setup(posts.at(full(), 3))
     assert "BaseH3D-Net starts from nora, fitted to 32 photographs for 500 epochs." in said
-    assert "BaseH3D-Net (averaged) starts from the average of one-500, two-500 and three-500." in said
+    assert "BaseH3D-Net (averaged) starts from the average of nora (500 epochs), omar (500 epochs) and pia (500 epochs)." in said
     assert "H3D-Net starts from a space of heads learned from 200 other heads. H3D-Net + colour" in said
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 import torch
 
-from heads import runs, study
+from heads import idr, priors, runs, study
 from heads.runs import Record
+from heads.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -242,13 +243,28 @@ def test_a_checkpoint_without_description_is_none_of_ours(tmp_path: Path) -> Non
             runs.load_checkpoint(tmp_path / "c.safetensors")
 
 
-def test_only_the_same_fit_goes_on_from_what_was_left_unfinished(tmp_path: Path) -> None:
+def test_only_the_same_fit_goes_on_from_what_was_left_unfinished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, about = tmp_path / "unfinished.safetensors", {"config": {"epochs": 5, "milestones": (1, 2)}}
     assert runs.unfinished(path, about) is None
     runs.save_checkpoint(path, TENSORS, about)
     resumed = runs.unfinished(path, about)
     assert resumed is not None and resumed["step"] == 7
     assert runs.unfinished(path, {"config": {"epochs": 6, "milestones": (1, 2)}}) is None
+    path.write_bytes(path.read_bytes()[:-1])
+    assert runs.unfinished(path, about) is None
+    assert f"{path}: not a checkpoint, or cut short" in capsys.readouterr().out
+
+
+def test_the_digest_is_that_of_all_tensors_and_of_nothing_else(ellipsoid_scene: Scene) -> None:
+    prior = priors.sphere(idr.SMOKE.shape, seed=0)
+    digest = runs.digest(ellipsoid_scene, prior)
+    assert digest == runs.digest(replace(ellipsoid_scene, name="another"), priors.sphere(idr.SMOKE.shape, seed=0))
+    others = [
+        runs.digest(ellipsoid_scene, priors.sphere(idr.SMOKE.shape, seed=1)),
+        runs.digest(replace(ellipsoid_scene, masks=~ellipsoid_scene.masks), prior),
+        runs.digest([prior]),
+    ]
+    assert len({digest, *others}) == 4
 
 
 # ---- progress

@@ -109,7 +109,9 @@ def test_a_study_on_slurm_survives_a_killed_driver_and_a_failing_subject(
         time.sleep(0.2)
     assert queued() == []
     monkeypatch.chdir(repository)
-    assert not lock.is_held()
+    assert lock.holder() is None
+    kept = [path for path in slurm.rglob("*") if path.is_file() and copies.TOKEN.encode() in path.read_bytes()]
+    assert kept == []  # no job is given H3DS_TOKEN, which Slurm would write down
     log_of_slurm = (slurm / "log" / "slurmctld.log").read_text()
     jobs = log_of_slurm.count("_slurm_rpc_submit_batch_job")
     record_property("said", f"{jobs} jobs of Slurm, one driver killed, one subject failed:\n  {failed[0]}")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -392,10 +393,14 @@ def test_the_status_counts_what_is_done_running_failed_and_missing_and_estimates
     assert f"left: about 15 minutes with 2 side by side, and {rest}" in lines
     assert f"failed: 01_data {failed.name}: no light" in lines
     assert f"failed: 01_data {gone.name}: runs/mine/nowhere.png has gone" in lines
-    with open("runs/.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lines = said()
-    assert lines[1] == "01_data 1 1 2 0 600"
+    others = [("another.yaml", 300), (plan.path, 60)]  # that of another study, and one begun after the job was interrupted
+    for name, seconds_ago in (*others, (plan.path, 300)):
+        with open("runs/.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(f"{name}, process 7 on here since then ({time.time_ns() - seconds_ago * 10**9})\n")
+            lock.flush()
+            lines = said()
+        assert lines[1] == ("01_data 1 1 2 0 600" if (name, seconds_ago) == (plan.path, 300) else "01_data 1 0 2 1 600")
     assert f"left: about 14 minutes with 2 side by side, and {rest}" in lines
     assert any(re.fullmatch(rf"running: 01_data.{re.escape(running.name)}, for 12\d s", line) for line in lines)
 

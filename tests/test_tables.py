@@ -80,7 +80,7 @@ def test_priors_are_compared_with_the_seeds_that_all_of_them_have() -> None:
 
 def test_what_was_chosen_on_one_head_is_followed_to_the_others() -> None:
     said = tables.on_one_head(few())
-    assert "the prior that is best on anna, `one-1000`, has 1.10 mm there and 2.60 mm on the other nine" in said
+    assert "the prior that is best on anna, nora (1000 epochs), has 1.10 mm there and 2.60 mm on the other nine" in said
     assert "where it is number 3 of 9 (best: 1.60" in said
     assert "a prior of 500 epochs is better than one of 2000" in tables.epochs(few())
 
@@ -92,7 +92,7 @@ def test_every_rule_chooses_among_the_tried_priors_and_is_counted_against_the_be
     cells = f"9 of 10 | {errors.mean():.2f} ± {errors.std():.2f} | 0.23 (0.00 to 0.69) |"  # 2.30 mm on one head of ten
     assert re.search(re.escape(f"{tried} a photograph held out, after a short trial | 9 of 10") + ".*" + re.escape(cells), said)
     assert f"{tried} the photographs used, after a fifth of the fit | 10 of 10 | 1.59 ± 0.25 | 0.00 (0.00 to 0.00) |" in said
-    assert "| three | always the first, `one-500` | 1 of 10 | 1.95 ± 0.29 | 0.36 (0.28 to 0.40) |" in said
+    assert "| three | always the first, nora (500 epochs) | 1 of 10 | 1.95 ± 0.29 | 0.36 (0.28 to 0.40) |" in said
     assert "| three | one at random | 3.3 of 10 |" in said
     assert "| nine | smallest loss on the photographs used, at the end of the fit | 10 of 10 | 1.55 ± 0.29 |" in said
     assert "| nine | smallest loss on a photograph held out" not in said and said.count("| nine |") == 5

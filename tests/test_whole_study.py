@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import trimesh
+from PIL import Image
 
 from heads import runs
 from heads.scene import Scene
@@ -112,8 +113,12 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_parameter_only_wha
     assert (done.returncode, ran) == (0, set()), done.stderr
 
     shutil.rmtree(repository / "runs" / "mine" / "fit" / RUNS[0])  # what has gone comes back, though the table is there
+    photograph = repository / "photos" / "bert" / "image" / "img_0001.jpg"
+    Image.open(photograph).save(photograph, quality=80)  # and what has changed is read again
     done, ran = again(repository)
-    assert ran == {f"03_reconstruct.{RUNS[0]}", f"04_evaluate.{RUNS[0]}", "05_results"}, done.stderr
+    mine = [RUNS[0], *RUNS[2:]]
+    fits = {f"{stage}.{run}" for stage in ("03_reconstruct", "04_evaluate") for run in mine}
+    assert ran == {"01_data.h3ds.bert", *fits, "05_results"}, done.stderr
     pd.testing.assert_frame_equal(table(repository)[list(runs.METRICS)][:2], first[list(runs.METRICS)][:2])
 
     done, ran = again(repository, STUDY.replace("prior: single}", "prior: single, overrides: {rays: 96}}"))

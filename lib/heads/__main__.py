@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from heads import lock, runs, status, study
+from heads import files, lock, runs, status, study
 from heads.runs import Record
 
 
@@ -35,11 +35,11 @@ def main() -> int:
         "status", help="what of a study is done, running, failed and missing, and how long the rest takes"
     )
     command.add_argument("file", type=Path)
-    command.add_argument("--cores", type=int, default=2, help="jobs side by side, for the estimate")
+    command.add_argument("--cores", type=side_by_side, default=2, help="jobs side by side, for the estimate")
 
     command = commands.add_parser("report", help="the same and all scores so far as one HTML page, runs/NAME/report.html")
     command.add_argument("file", type=Path)
-    command.add_argument("--cores", type=int, default=2, help="jobs side by side, for the estimate")
+    command.add_argument("--cores", type=side_by_side, default=2, help="jobs side by side, for the estimate")
 
     command = commands.add_parser("run", help="run one notebook, as a job of a study does")
     command.add_argument("notebook", type=Path)
@@ -67,13 +67,29 @@ def main() -> int:
             print(status.report(study.read(given.file), given.cores))
             return 0
         if given.command == "run":
-            values = {name: yaml.safe_load(value) for name, value in given.p}
+            values = {name: parsed(name, value) for name, value in given.p}
             return run_notebook(given.notebook, given.output, values, given.record, given.after, given.soft)
         return make_notebooks()
     except (ValueError, OSError, RuntimeError) as error:
         return say(str(error))
     except KeyboardInterrupt:
         return say("stopped", 130)
+
+
+def parsed(name: str, value: str) -> object:
+    """The value of a parameter, as in YAML."""
+    try:
+        return yaml.safe_load(value)
+    except Exception as error:  # a number or a date that is none can break the reader in many ways
+        raise ValueError(f"-p {name}: {value!r} cannot be read: {files.reason(error)}") from None
+
+
+def side_by_side(value: str) -> int:
+    """A number of jobs, at least one; `all` is one for each core."""
+    jobs = os.cpu_count() or 1 if value == "all" else int(value)
+    if jobs < 1:
+        raise argparse.ArgumentTypeError(f"at least one job side by side was expected, not {value}")
+    return jobs
 
 
 def say(sentence: str, code: int = 1) -> int:
@@ -137,12 +153,15 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
     with lock.held(str(path)):
         snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={path}"]
         snakemake += ["--cores", cores] if cores else []
+        environment = {name: value for name, value in os.environ.items() if name != "H3DS_TOKEN"}  # a cluster would keep it
         if any(Path(".snakemake/locks").glob("*")):  # left by a run that was killed, for no other holds our own lock
-            subprocess.run([*snakemake, "--unlock"], check=True, capture_output=True)
+            unlocked = subprocess.run([*snakemake, "--unlock"], env=environment, capture_output=True, text=True)
+            if unlocked.returncode:
+                raise RuntimeError(f"snakemake cannot begin: {files.line(unlocked.stderr, most=1000)}")
         sweep(plan)
         again = [str(record) for record in to_do_again(plan)]
         began = time.monotonic()
-        process = subprocess.Popen([*snakemake, *(["--forcerun", *again] if again else [])])
+        process = subprocess.Popen([*snakemake, *(["--forcerun", *again] if again else [])], env=environment)
         while process.returncode is None:
             with suppress(KeyboardInterrupt):  # which snakemake gets as well, and ends its jobs
                 process.wait()

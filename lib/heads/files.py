@@ -54,21 +54,39 @@ def shown(value: object) -> str:
 
 def reason(error: BaseException, most: int = 200) -> str:
     """What an error says, in one line of no more than `most` characters that can be shown; its type where it says nothing."""
-    said = "".join(c if c.isprintable() else " " for c in str(error)[: 10 * most])
-    said = " ".join(said.split())
-    return (said if len(said) <= most else said[: most - 1] + "…") or type(error).__name__
+    return line(str(error), most) or type(error).__name__
+
+
+def line(text: str, most: int) -> str:
+    """A text in one line of no more than `most` characters that can be shown."""
+    said = " ".join("".join(c if c.isprintable() else " " for c in text[: 10 * most]).split())
+    return said if len(said) <= most else said[: most - 1] + "…"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, which is moved to `path` when all went well; OSError says in a sentence what did not."""
+    """A place beside `path` to write to, which is moved to `path` when all went well; OSError says in a sentence what did not.
+
+    What was written is on the disk before it is moved, so that not even a loss of power leaves an empty file at `path`.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        _to_disk(partial)
         os.replace(partial, path)
+        _to_disk(path.parent)
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror or error}); what was there is as it was") from error
     finally:
         with suppress(OSError):  # where the folder itself cannot be written, that was said above
             partial.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the list of files of a folder, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -236,7 +236,7 @@ def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:
 def _decode(path: Path, mode: str, scene_id: str) -> np.ndarray:
     """Pixels of a picture, (H, W, 3) for "RGB" or (H, W) for "L", uint8."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(path, formats=("JPEG", "PNG")) as picture:
             warnings.simplefilter("ignore")
             if picture.width * picture.height > 1e6 * MOST_MEGAPIXELS:
                 raise ValueError(f"it has {picture.width}x{picture.height} pixels, and {MOST_MEGAPIXELS} million are the most")
@@ -251,9 +251,8 @@ def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{path}: no such file; scene {scene_id} needs its cameras")
     try:
         with np.load(io.BytesIO(files.content(path)), allow_pickle=False) as arrays:
-            large = [member.filename for member in arrays.zip.infolist() if member.file_size > 1e6 * files.MOST_MB]
-            if large:
-                raise ValueError(f"{large[0]} is larger than {files.MOST_MB:g} MB")
+            if sum(member.file_size for member in arrays.zip.infolist()) > 1e6 * files.MOST_MB:
+                raise ValueError(f"unpacked it has more than {files.MOST_MB:g} MB")
             return {key: arrays[key] for key in arrays.files if re.fullmatch(r"world_mat_\d+|scale_mat_0", key)}
     except Exception as error:  # an archive can be broken in many ways, and so can the arrays in it
         raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({files.reason(error)})") from None
@@ -265,7 +264,7 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
         raise ValueError(f"{folder / 'cameras.npz'}: scene {scene_id} has no {key}")
     matrix = np.asarray(cameras[key])
     if matrix.dtype.kind not in "fiu" or matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
-        raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a finite 4x4 matrix: {matrix.tolist()}")
+        raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a finite 4x4 matrix: {_shown(matrix)}")
     full = np.eye(4)
     full[: len(matrix)] = matrix
     if key.startswith("scale"):
@@ -273,6 +272,11 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
         if scale <= 0 or np.abs(full[:3, :3].T @ full[:3, :3] / scale**2 - np.eye(3)).max() > 1e-3:
             raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and shift")
     return full
+
+
+def _shown(matrix: np.ndarray) -> str:
+    """The numbers of a small matrix, the size of a large one."""
+    return str(matrix.tolist()) if matrix.size <= 16 else " x ".join(map(str, matrix.shape))
 
 
 def _lines(path: Path, scene_id: str) -> list[str]:
@@ -387,7 +391,8 @@ def _obj(mesh_mm: trimesh.Trimesh) -> str:
 
 
 def _put(new: Path, place: Path) -> None:
-    """Move a finished folder or file to its place; what was there goes only once the new one is in."""
+    """Move a finished folder or file to its place; what was there goes only once the new one is in, and on the disk."""
+    os.sync()
     if not place.is_dir():
         os.replace(new, place)
         return

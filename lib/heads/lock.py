@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 LOCK, JOBS = Path("runs", ".lock"), Path("runs", ".jobs")
 VARIABLE = "HEADS_STUDY"  # in the environment of all that a study starts: the line that its lock holds
 PATIENCE_S = 30.0  # with what a killed study has left; it ends within two seconds
+_JOINED: list[IO[str]] = []  # runs/.jobs, held until this process ends
 
 
 @contextmanager
@@ -47,13 +49,17 @@ def held(what: str) -> Iterator[None]:
             del os.environ[VARIABLE]
 
 
-def is_held() -> bool:
-    """Whether a study is running in the current repository."""
+def holder() -> tuple[str, float] | None:
+    """The study that is running in the current repository, and since when (`time.time`); None where none is."""
     try:
         with LOCK.open() as file:
-            return not _taken(file.fileno(), fcntl.LOCK_SH)
+            line = file.read().strip()
+            if _taken(file.fileno(), fcntl.LOCK_SH):
+                return None
     except FileNotFoundError:
-        return False
+        return None
+    what, _, since = line.partition(", process ")
+    return what, float(since.rpartition("(")[2].rstrip(")") or 0) / 1e9
 
 
 def join(every_s: float = 1.0) -> None:
@@ -61,14 +67,14 @@ def join(every_s: float = 1.0) -> None:
     line, root = os.environ.get(VARIABLE), Path.cwd()
     if line is None:
         return
-    jobs = (root / JOBS).open("a")
+    jobs = (root / JOBS).open("a+")  # NFS shares a lock with those only who may read
     fcntl.flock(jobs, fcntl.LOCK_SH)
+    _JOINED.append(jobs)
 
     def watch() -> None:
         while _stands(root / LOCK, line):
             time.sleep(every_s)
         print(f"the study that began this has ended ({line}); ending too", file=sys.stderr, flush=True)
-        jobs.close()
         os._exit(1)
 
     if not _stands(root / LOCK, line):
@@ -77,12 +83,14 @@ def join(every_s: float = 1.0) -> None:
 
 
 def _stands(path: Path, line: str) -> bool:
-    """Whether the lock at `path` is held, by the study that wrote `line`."""
+    """Whether the lock at `path` is held, by the study that wrote `line`; as long as it cannot be looked at, it is."""
     try:
         with path.open() as file:
             return file.read().strip() == line and not _taken(file.fileno(), fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
+    except OSError:  # a share that does not answer for a while
+        return True
 
 
 def _taken(file: int, how: int) -> bool:

@@ -101,7 +101,7 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any]) -> float:
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning about encryption at each start
         )
     except PapermillExecutionError as error:
-        message = " ".join(str(error.evalue).split())
+        message = files.line(str(error.evalue), most=1000)
         if message.startswith("[Errno"):  # names no file, or not whose it is
             message = f"{output.stem}: {message.split('] ', 1)[-1]}"
         raise Failed(message if error.ename in SPEAKING and message else f"{error.ename}: {message}".rstrip(": ")) from error

@@ -66,7 +66,7 @@ def like_with_like(results: Results) -> str:
     kept = "is there with one program too" if all(ours[r] < idr[r] for r in REGIONS) else "is not there with one program"
     return (
         f"With one program for all, {'; '.join(said)}. {moral}The gain over IDR {kept}: {gain} (by the authors' own runs of IDR: "
-        f"from {again})."
+        f"from {again}, in mm)."
     )
 
 

@@ -158,6 +158,12 @@ def start(results: Results, method: str) -> tuple[str, str]:
     return str(rows["prior"].iloc[0]), str(rows["carry"].iloc[0])
 
 
+def prior_label(results: Results, prior: str) -> str:
+    """What a reader calls a prior: `omar (500 epochs)` where it is of one scan, else its name (results/STUDY.json)."""
+    known = results.about.get("prior", {}).get(prior, {})
+    return f"{known['subject']} ({known['epochs']} epochs)" if known.get("kind") == "scan" else prior
+
+
 def rows_of(results: Results, method: str, prior: str | None = None, carry: str | None = None) -> pd.DataFrame:
     """The runs of a method from one prior of which one thing is carried; without these, from those that stand for it."""
     first = start(results, method)
@@ -314,7 +320,7 @@ def steps(results: Results, method: str = "idr", protocol: str = "rigid") -> str
         if failing or open_:
             verdict = "Not every step makes it better for sure"
             verdict += f"; the mean does not fall {listed(failing)}" if failing else ""
-            verdict += f"; not told apart {listed(open_)}" if open_ else ""
+            verdict += f"; its fall {listed(open_)} is not told from chance" if open_ else ""
         said.append(
             f"On the {region}, the mean error of {label(method)} with {views} photographs is {means} mm ({protocol} protocol). "
             f"{verdict}."
@@ -357,7 +363,7 @@ def setup(results: Results) -> str:
         if prior["kind"] == "scan":
             what = f"{prior['subject']}, fitted to {prior['views']} photographs for {prior['epochs']} epochs"
         elif prior["kind"] == "average":
-            what = f"the average of {listed(prior['of'])}"
+            what = f"the average of {listed([prior_label(results, name) for name in prior['of']])}"
         else:
             what = f"a space of heads learned from {prior['heads']} other heads"
             what += f" and {prior['photographs']} photographs of each" if prior.get("colour") else ""
@@ -403,10 +409,11 @@ def space(results: Results, method: str = "h3dnet") -> str:
     if prior is None or config is None:
         raise ValueError(f"{results.study}.json: a description of the prior {name}, and how it was learned, was expected")
     shape, loss = config["shape"], {"igr": "IGR's", "deepsdf": "DeepSDF's"}[config["loss"]]
+    loss += " with the scans' normals" if config["loss"] == "igr" and config["normal_weight"] else ""
     return (
-        f"Here the space is learned from {prior['heads']} built-in heads, drawn at random from a seed of their own. A code has "
-        f"{shape['code']} numbers, the network {shape['depth']} layers of {shape['width']} units; the loss is {loss}, and there "
-        f"are {config['steps']} steps of {config['points']} points on each of {config['heads']} heads."
+        f"Here the space is learned from {prior['heads']} built-in heads, drawn at random, none of them reconstructed in this "
+        f"study. A code has {shape['code']} numbers, the network {shape['depth']} layers of {shape['width']} units; the loss is "
+        f"{loss}, and there are {config['steps']} steps of {config['points']} points on each of {config['heads']} heads."
     )
 
 

@@ -5,6 +5,7 @@ functions that need them, because the runner of the notebooks, one process a job
 """
 
 import ast
+import hashlib
 import importlib.util
 import json
 import math
@@ -185,6 +186,9 @@ def read_record(path: Path) -> Record:
                 raise ValueError(f"{name} is {getattr(record, name)!r}")
         if record.status not in ("ok", "failed") or not all(isinstance(file, str) for file in record.files):
             raise ValueError(f"status {record.status!r}, files {record.files!r}")
+        for value in (*record.scores.values(), *record.losses.values()):
+            if not isinstance(value, int | float | None):
+                raise ValueError(f"{files.shown(value)} is no number")
         return record
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such record; the stage before this one has not been run") from None
@@ -220,11 +224,39 @@ def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 
 
 def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | None":
-    """The state that `progress` saved of the same fit, if it was interrupted; None where there is none, or it is another's."""
+    """The state that `progress` saved of the same fit, if it was interrupted; None where there is none, or it is another's.
+
+    One that cannot be read is said and left: the fit begins anew, and writes over it.
+    """
     if not path.is_file():
         return None
-    tensors, found = load_checkpoint(path)
+    try:
+        tensors, found = load_checkpoint(path)
+    except ValueError as error:
+        print(f"{error}. It is left, and what it was of begins anew.", flush=True)
+        return None
     return tensors if found == _plain(dict(about)) else None
+
+
+def digest(*values: object) -> str:
+    """Sixteen digits for all tensors in these dataclasses, tables and lists; in `about`, a fit goes on with no others."""
+    import torch
+
+    found = hashlib.blake2b(digest_size=8)
+
+    def add(value: object) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+        elif isinstance(value, Mapping):
+            add([value[key] for key in sorted(value)])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        elif is_dataclass(value):
+            add(vars(value))
+
+    add(values)
+    return found.hexdigest()
 
 
 # ---- progress

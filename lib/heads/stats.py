@@ -12,7 +12,7 @@ import pandas as pd
 
 DRAWS = 10_000
 LEVEL = 0.95
-LEAST = 5  # with n subjects and no difference, all differ the same way with probability 2^(1-n): four say nothing yet
+LEAST = 5  # with n subjects and no difference, all differ the same way with probability 2^(1-n): 1 in 8 for four
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 

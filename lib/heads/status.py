@@ -1,12 +1,14 @@
 """How far a study is: what is done, running, failed and missing, in lines for a terminal, and as one HTML page of the run."""
 
 import base64
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import jinja2
 
@@ -46,7 +48,7 @@ class Left:
 
 def of(plan: Study) -> list[JobState]:
     """The jobs of a study in its order, as their records and executed notebooks tell."""
-    found, busy = [], lock.is_held()
+    found, (running, since) = [], lock.holder() or ("", 0.0)
     for job in plan.all_jobs():
         label = f"{job.notebook}.{job.name}".rstrip(".")
         noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
@@ -54,12 +56,17 @@ def of(plan: Study) -> list[JobState]:
         seconds = noted.get("duration")
         if job.record.is_file():
             state = "failed" if why else "done"
-        elif busy and noted and seconds is None:
-            state, seconds = "running", time.time() - datetime.fromisoformat(noted["start_time"]).timestamp()
+        elif Path(running).resolve() == Path(plan.path).resolve() and began(noted) >= since and seconds is None:
+            state, seconds = "running", time.time() - began(noted)
         else:
             state, seconds = "missing", None
         found.append(JobState(job.notebook, job.name, state, None if seconds is None else float(seconds), why))
     return found
+
+
+def began(noted: Mapping[str, Any]) -> float:
+    """When an executed notebook was begun (`time.time`), as papermill notes in it; 0 where it notes nothing."""
+    return datetime.fromisoformat(noted["start_time"]).timestamp() if noted else 0.0
 
 
 def fault(path: Path) -> str:
@@ -70,7 +77,7 @@ def fault(path: Path) -> str:
         return str(error)
     if record.status != "ok":
         return record.reason or f"{path}: the run failed without a reason"
-    return next((f"{file} has gone" for file in record.files if not Path(file).exists()), "")
+    return next((f"{files.line(file, 200)} has gone" for file in record.files if not os.path.exists(file)), "")
 
 
 def stages(jobs: Sequence[JobState]) -> dict[str, tuple[dict[str, int], float | None]]:

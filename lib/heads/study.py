@@ -65,6 +65,15 @@ class DataJob:
     def record(self) -> Path:
         return Path("runs", self.study, "data", f"{self.name}.json")
 
+    @property
+    def given(self) -> list[Path]:
+        """The files of somebody else's scene, which this job only looks at; where they change, it runs again."""
+        if self.kind == "synthetic":
+            return []
+        root = Path(self.root)
+        found = [*sorted((root / self.subject).rglob("*")), root / "version.txt", Path(self.config or root / "config.toml")]
+        return [path for path in found if path.is_file()]
+
 
 class _MakesPrior:
     """Where a job that makes a prior leaves it."""
@@ -640,14 +649,16 @@ def read(path: str | Path) -> Study:
     """The study in a YAML file; ValueError or FileNotFoundError says in a sentence what is wrong with it."""
     path = Path(path)
     try:
-        raw = yaml.load(files.text(path), _Loader)
+        text = files.text(path)
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{path}: there is no such study; {path.parent} has {others or 'none'}") from None
+    try:
+        raw = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise ValueError(f"{path}: not valid YAML: {error.problem}{line}") from None
-    except (OSError, RecursionError, yaml.YAMLError) as error:
+    except Exception as error:  # a number or a date that is none can break the reader in many ways
         raise ValueError(f"{path}: cannot be read: {files.reason(error)}") from None
     try:
         return _study(path, raw)

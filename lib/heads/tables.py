@@ -285,17 +285,15 @@ def epochs(results: Results, protocol: str = "rigid") -> str:
     counts = sorted({int(prior["epochs"]) for prior in about.values()})
     if len(counts) < 2:
         raise ValueError(f"{results.study}: priors of at least two numbers of epochs were expected, there is {counts}")
+    ends = {wanted: [name for name in about if about[name]["epochs"] == wanted] for wanted in (counts[0], counts[-1])}
     said = []
     for region in REGIONS:
         numbers = by_prior(results, f"{region}_{protocol}_mm")
-        few, many = (
-            numbers[[name for name in about if about[name]["epochs"] == wanted]].mean(axis=1, skipna=False)
-            for wanted in (counts[0], counts[-1])
-        )
+        few, many = (numbers[names].mean(axis=1, skipna=False) for names in ends.values())
         pair = stats.paired(few, many)
         words = stats.sentence(pair, f"a prior of {counts[0]} epochs", f"one of {counts[-1]}")
         said.append(f"On the {region}, {words}.")
-    return f"Over {len(about)} priors, {protocol} protocol: " + " ".join(said)
+    return f"Over {sum(map(len, ends.values()))} priors, {protocol} protocol: " + " ".join(said)
 
 
 def on_one_head(results: Results, protocol: str = "rigid") -> str:
@@ -308,9 +306,10 @@ def on_one_head(results: Results, protocol: str = "rigid") -> str:
             raise ValueError(f"{results.study}: two heads that every prior reconstructed were expected")
         means = rest.mean().sort_values()
         name = str(chooser.idxmin())
+        called = posts.prior_label(results, name)
         rank = list(means.index).index(name) + 1
         said.append(
-            f"On the {region}, the prior that is best on {numbers.index[0]}, `{name}`, has {mm(chooser[name])} mm there and "
+            f"On the {region}, the prior that is best on {numbers.index[0]}, {called}, has {mm(chooser[name])} mm there and "
             f"{mm(means[name])} mm on the other {count(len(rest))}, where it is number {rank} of {len(means)} "
             f"(best: {mm(means.iloc[0])}, mean of all priors: {mm(float(means.mean()))})."
         )
@@ -373,7 +372,7 @@ def choices(results: Results, protocol: str = "rigid") -> str:
         found = {rule: [chosen(results, names, rule, region, protocol) for region in REGIONS] for rule in losses(results, names)}
         either = found["final_loss"]
         lines = {CHOOSERS[rule]: [c.chosen for c in both] for rule, both in found.items()}
-        lines[f"always the first, `{names[0]}`"] = [c.first for c in either]
+        lines[f"always the first, {posts.prior_label(results, names[0])}"] = [c.first for c in either]
         lines["one at random"] = [c.mean for c in either]
         lines["the best (only the scan tells)"] = [c.best for c in either]
         for rule, errors in lines.items():
