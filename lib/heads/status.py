@@ -166,9 +166,12 @@ SHOWN = {"contact_sheet.png": "The heads", "losses.png": "The losses"}  # of fig
 
 def report(plan: Study, side_by_side: int) -> Path:
     """Write runs/STUDY/report.html, a page of the run that needs nothing beside it but the notebooks that it links."""
-    jobs, table = of(plan), runs.table(plan).round(2)
+    jobs, table = of(plan), runs.table(plan)
     numbers = [*runs.METRICS, "views", "seed", "seconds"]
     columns = ["subject", "method", "prior", "carry", "views", "seed", "status", *runs.METRICS, "seconds", "reason"]
+    shown = table[columns].astype(object)
+    shown[[*runs.METRICS]] = shown[[*runs.METRICS]].map("{:.2f}".format)
+    shown["seconds"] = shown["seconds"].map("{:.0f}".format)
     drawn = any((job.stage, job.state) == (plan.table_job().notebook, "done") for job in jobs)  # else they are another run's
     figures = {title: Path("figures", plan.name, file) for file, title in SHOWN.items() if drawn}
     page = (
@@ -185,7 +188,7 @@ def report(plan: Study, side_by_side: int) -> Path:
             unwell=[job for job in jobs if job.state in ("failed", "running")],
             columns=columns,
             numbers=numbers,
-            rows=table[columns].astype(object).where(table[columns].notna(), "").to_dict("records"),
+            rows=shown.where(table[columns].notna(), "").to_dict("records"),
             pictures={t: base64.b64encode(path.read_bytes()).decode() for t, path in figures.items() if path.is_file()},
             yaml=Path(plan.path).read_text(encoding="utf-8"),
         )
