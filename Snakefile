@@ -40,6 +40,11 @@ def arguments(job):
     return [word for name, value in asdict(job).items() for word in ("-p", name, json.dumps(value))]
 
 
+def scene(job):
+    """The name of the data job whose photographs a job sees."""
+    return f"{job.dataset}.{job.subject}"
+
+
 def lib(*modules):
     """The modules on which a rule's result depends."""
     return [f"lib/heads/{module}.py" for module in modules]
@@ -72,7 +77,7 @@ rule data:
     input:
         notebook="notebooks/01_data.py",
         lib=lib("camera", "h3ds", "people", "synthetic"),
-        given=lambda wildcards: DATA[wildcards.data].given,
+        photos=lambda wildcards: DATA[wildcards.data].photos,
         after=[],
     output:
         f"{HERE}/data/{{data}}.json",
@@ -158,6 +163,7 @@ rule evaluate:
     input:
         notebook="notebooks/04_evaluate.py",
         lib=lib("h3ds", "mesh", "metric"),
+        scan=lambda wildcards: DATA[scene(FIT[wildcards.fit])].scan,
         after=lambda wildcards: plan.before(plan.score_job(FIT[wildcards.fit])),
     output:
         f"{HERE}/fit/{{fit}}/record.json",

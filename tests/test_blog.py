@@ -78,6 +78,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     invented.write_lesson(root)
     invented.bench().to_csv(root / "results" / "bench.csv", index=False)
     invented.write(root, "carry_common", invented.carry(), light="common")
+    invented.write(root, "tracing", invented.tracing())
     return root
 
 

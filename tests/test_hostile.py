@@ -167,6 +167,12 @@ def large_camera() -> bytes:
     return out.getvalue()
 
 
+def word_camera() -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, scale_mat_0=np.eye(4), **{f"world_mat_{i}": np.array("x" * 100_000) for i in range(5)})
+    return out.getvalue()
+
+
 def with_line(content: bytes, line: bytes) -> bytes:
     return content + b"\n" + line + b"\n"
 
@@ -203,6 +209,7 @@ BAD: dict[str, tuple[str, Callable[[bytes, Path], bytes], str]] = {  # what -> r
         lambda was, trap: zipped({f"world_mat_{i}.npy": bytes(10**7) for i in range(100)}),
         "more than 16 MB",
     ),
+    "a camera of one long word": ("cameras", lambda was, trap: word_camera(), "not a finite 4x4 matrix: an array of kind U"),
     "a camera of 1000 x 1000 numbers": ("cameras", lambda was, trap: large_camera(), "not a finite 4x4 matrix: 1000 x 1000"),
     "a camera that says it has 10^12 rows": (
         "cameras",

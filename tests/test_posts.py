@@ -1,5 +1,6 @@
 """What a post says follows from the numbers: each sentence is tried with results that make it say something else."""
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -203,6 +204,13 @@ def test_a_head_that_no_method_reconstructed_needs_no_pictures() -> None:
     found = results([np.nan, 4], [np.nan, 2])
     assert posts.pictures(found, "ada") == ""
     assert posts.photographs(found, "ada") == "The photographs of ada are not shown, for no method reconstructed this head."
+
+
+def test_every_study_that_a_post_reads_has_its_results_in_the_repository() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "blog").glob("*.md"))
+    named = set(re.findall(r'posts\.read\("\.\.", "(\w+)"', text))
+    assert {"synthetic", "quick", "tracing", "carry_common"} <= named
+    assert [name for name in named if not (ROOT / "results" / f"{name}.csv").is_file()] == []
 
 
 def test_the_setup_is_as_the_study_says() -> None:

@@ -73,17 +73,19 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _to_disk(partial)
+        to_disk(partial)
         os.replace(partial, path)
-        _to_disk(path.parent)
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror or error}); what was there is as it was") from error
+    else:
+        with suppress(OSError):  # not every file system can do this to a folder
+            to_disk(path.parent)
     finally:
         with suppress(OSError):  # where the folder itself cannot be written, that was said above
             partial.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file, or the list of files of a folder, is on the disk."""
     opened = os.open(path, os.O_RDONLY)
     try:

@@ -275,7 +275,9 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
 
 
 def _shown(matrix: np.ndarray) -> str:
-    """The numbers of a small matrix, the size of a large one."""
+    """The numbers of a small matrix, the size of a large one, the kind of what has none."""
+    if matrix.dtype.kind not in "fiu":
+        return f"an array of kind {matrix.dtype.kind}"
     return str(matrix.tolist()) if matrix.size <= 16 else " x ".join(map(str, matrix.shape))
 
 
@@ -392,7 +394,8 @@ def _obj(mesh_mm: trimesh.Trimesh) -> str:
 
 def _put(new: Path, place: Path) -> None:
     """Move a finished folder or file to its place; what was there goes only once the new one is in, and on the disk."""
-    os.sync()
+    for path in filter(Path.is_file, (new, *new.rglob("*"))):
+        files.to_disk(path)
     if not place.is_dir():
         os.replace(new, place)
         return

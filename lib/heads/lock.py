@@ -8,6 +8,7 @@ takes that alone before it begins, so that nobody is left who still writes.
 
 import fcntl
 import os
+import re
 import socket
 import sys
 import threading
@@ -58,8 +59,8 @@ def holder() -> tuple[str, float] | None:
                 return None
     except FileNotFoundError:
         return None
-    what, _, since = line.partition(", process ")
-    return what, float(since.rpartition("(")[2].rstrip(")") or 0) / 1e9
+    since = re.search(r"\((\d+)\)$", line)
+    return line.partition(", process ")[0], int(since[1]) / 1e9 if since else 0.0
 
 
 def join(every_s: float = 1.0) -> None:

@@ -233,7 +233,7 @@ def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | Non
     try:
         tensors, found = load_checkpoint(path)
     except ValueError as error:
-        print(f"{error}. It is left, and what it was of begins anew.", flush=True)
+        print(f"{str(error).partition('; delete it')[0]}: what it was of begins anew", flush=True)
         return None
     return tensors if found == _plain(dict(about)) else None
 

@@ -66,13 +66,20 @@ class DataJob:
         return Path("runs", self.study, "data", f"{self.name}.json")
 
     @property
-    def given(self) -> list[Path]:
-        """The files of somebody else's scene, which this job only looks at; where they change, it runs again."""
-        if self.kind == "synthetic":
-            return []
-        root = Path(self.root)
-        found = [*sorted((root / self.subject).rglob("*")), root / "version.txt", Path(self.config or root / "config.toml")]
-        return [path for path in found if path.is_file()]
+    def photos(self) -> list[Path]:
+        """Photographs, masks and cameras of somebody else's scene: where they change, what was made of them is made again."""
+        return self._given("image/*", "mask/*", "cameras.npz")
+
+    @property
+    def scan(self) -> list[Path]:
+        """The scan of somebody else's scene and its regions: where they change, it is scored again."""
+        return self._given("full_head.obj", "regions/*")
+
+    def _given(self, *patterns: str) -> list[Path]:
+        """Files of a scene that this job does not write; without those whose names Snakemake would take for a pattern."""
+        folder = Path(self.root, self.subject)
+        found = [path for pattern in patterns for path in sorted(folder.glob(pattern))] if self.kind != "synthetic" else []
+        return [path for path in found if path.is_file() and path.name[0] != "." and not {"{", "}"} & set(str(path))]
 
 
 class _MakesPrior:
@@ -653,6 +660,8 @@ def read(path: str | Path) -> Study:
     except FileNotFoundError:
         others = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"{path}: there is no such study; {path.parent} has {others or 'none'}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         raw = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
