@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 8 · Choose: which prior, when there is no scan to ask
 #
-# The original post tried three priors and took the one with the smallest error. That takes the scan, which nobody has
+# The original post tried several priors and took the one with the smallest error. That takes the scan, which nobody has
 # of a head that is to be reconstructed. What one has are the photographs. So each prior gets a short trial, and the
 # one from which the photographs are best explained is chosen. But which photographs? Those that a trial has used it
 # explains about equally well from any start, for that is what a fit is made to do; on the one person on whom this was
@@ -22,8 +22,8 @@ if importlib.util.find_spec("heads") is None:
 
 # %% [markdown]
 # The parameters. `of` names priors of this study; with none, the notebook makes two small ones, and tries the sphere
-# beside them. Without `held_out`, the trials see all photographs and are judged by them, which tells less. Without
-# `score`, no scan is needed.
+# beside them. Without `held_out`, the trials see all photographs and are judged by them; the first post compares the
+# two. Without `score`, no scan is needed.
 
 # %% tags=["parameters"]
 study: str = "demo"

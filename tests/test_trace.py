@@ -100,6 +100,17 @@ def test_only_polished_rays_ask_the_network() -> None:
     trace.cached(grid, forbidden, origins, directions, polish=torch.zeros(100, dtype=torch.bool))
 
 
+@pytest.mark.parametrize("tracer", ["published", "cached"])
+def test_a_sample_that_is_zero_to_the_last_digit_is_a_root_and_no_division_by_zero(tracer: str) -> None:
+    def flat(points: Tensor) -> Tensor:  # so slow that sphere tracing leaves it to the samples, and zero at several of them
+        return (0.01 * points[:, 2]).where(points[:, 2].abs() > 0.1, torch.zeros(())) - 0.01 * (points[:, 2] < -0.1)
+
+    origins, directions = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]])
+    found = run(tracer, flat, origins, directions)
+    assert bool(found.hit) and torch.isfinite(torch.stack([found.t_surface, found.slope, found.t_closest])).all()
+    assert 1.89 < float(found.t_surface) < 2.13
+
+
 def test_a_field_without_a_surface_is_never_hit() -> None:
     origins, directions = rays(200)
     for tracer in ("published", "cached"):

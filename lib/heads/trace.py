@@ -94,15 +94,19 @@ def published(
         v_before, v_after = values.gather(1, index - 1)[:, 0].clamp(min=0), values.gather(1, index)[:, 0]
         rays = unsure.nonzero()[:, 0]
         wanted = crossing if polish is None else crossing & polish[rays]
+
+        def secant() -> Tensor:
+            rise = v_after - v_before  # 0 where a sample lies on the surface to the last digit: one in some ten million does
+            return t_before - v_before * (t_after - t_before) / rise.where(wanted & (rise != 0), torch.ones_like(rise))
+
         for _ in range(secant_steps):
-            t_middle = t_before - v_before * (t_after - t_before) / (v_after - v_before).where(wanted, torch.ones_like(v_after))
+            t_middle = secant()
             v_middle = torch.zeros_like(t_middle)
             v_middle[wanted] = at(t_middle[wanted], rays[wanted])
             outside = v_middle > 0
             t_before, v_before = t_middle.where(outside & wanted, t_before), v_middle.where(outside & wanted, v_before)
             t_after, v_after = t_middle.where(~outside & wanted, t_after), v_middle.where(~outside & wanted, v_after)
-        t_root = t_before - v_before * (t_after - t_before) / (v_after - v_before).where(wanted, torch.ones_like(v_after))
-        t_surface[rays] = t_root.where(wanted, t_after)
+        t_surface[rays] = secant().where(wanted, t_after)
         hit[rays] = crossing
 
     small = 1e-3
