@@ -293,7 +293,7 @@ def epochs(results: Results, protocol: str = "rigid") -> str:
         pair = stats.paired(few, many)
         words = stats.sentence(pair, f"a prior of {counts[0]} epochs", f"one of {counts[-1]}")
         said.append(f"On the {region}, {words}.")
-    return f"Over {sum(map(len, ends.values()))} priors, {protocol} protocol: " + " ".join(said)
+    return f"Over {count(sum(map(len, ends.values())))} priors, {protocol} protocol: " + " ".join(said)
 
 
 def on_one_head(results: Results, protocol: str = "rigid") -> str:
