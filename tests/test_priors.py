@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import colour, idr, priors, sdf
+from heads import colour, idr, muon, priors, sdf
 
 SHAPE = sdf.Shape(width=64, depth=4, feature=8)
 
@@ -71,7 +71,7 @@ def test_every_parameter_has_one_optimizer_and_the_published_one_is_adam() -> No
         priors.Group([*look.parameters()], 1e-3, 4e-3),
     ]
     for chosen, kinds in (
-        (groups, [torch.optim.Adam, torch.optim.Muon]),
+        (groups, [torch.optim.Adam, muon.Muon]),
         ([group._replace(muon_step_size=0.0) for group in groups], [torch.optim.Adam]),
     ):
         optimizers = priors.optimizers(*chosen)

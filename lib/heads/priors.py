@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from heads import sdf, trace
+from heads.muon import Muon
 from heads.scene import Reconstruction
 
 PARTS = ("geometry", "colour", "moments")
@@ -102,7 +103,7 @@ def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
 
 Named = dict[str, torch.nn.Parameter]
 History = list[dict[str, float]]
-MOMENTS = {torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"), torch.optim.Muon: ("momentum_buffer",)}  # kept for a parameter
+MOMENTS = {torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum_buffer",)}  # kept for a parameter
 
 
 class Group(NamedTuple):
@@ -130,7 +131,7 @@ def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
         if matrices:
             by_muon.append({"params": matrices, "base": group.muon_step_size})
     found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam)]
-    return [*found, torch.optim.Muon(by_muon, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")] if by_muon else found
+    return [*found, Muon(by_muon)] if by_muon else found
 
 
 def begin_step(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
