@@ -89,12 +89,12 @@ def anatomy() -> Anatomy:
     low, high = coarse.min(axis=0), coarse.max(axis=0)
     coarse = coarse - [0, coarse[np.isin(body, eyes), 1].mean(), (low[2] + high[2]) / 2 - 19]
     seen = _seen(coarse, faces)
-    skin = faces[(body[faces[:, 0]] == np.argmax(sizes)) & (seen > 0.02)]
+    skin = faces[(body[faces[:, 0]] == np.argmax(sizes)) & seen]
     skin_all = faces[body[faces[:, 0]] == np.argmax(sizes)]
     eye_faces = []
     for side in (-1, 1):
         in_eye = np.isin(body[faces[:, 0]], eyes) & (np.sign(coarse[faces[:, 0], 0]) == side)
-        eye_faces.append(_grow(faces[in_eye & (seen > 0.02)], faces[in_eye], rings=1))
+        eye_faces.append(_grow(faces[in_eye & seen], faces[in_eye], rings=1))
     eye_points = coarse[np.unique(np.concatenate(eye_faces))]
     near_eye = scipy.spatial.cKDTree(eye_points).query(coarse[skin_all].mean(axis=1))[0] < 7
     skin = np.unique(np.concatenate([skin, _grow(skin, skin_all[near_eye], rings=1)]), axis=0)
@@ -290,7 +290,7 @@ def even_directions(count: int) -> Array:
 
 
 def _seen(points: Array, faces: Array) -> Array:
-    """Per face, the share of all directions from which it can be seen from outside, with the neck closed."""
+    """Which faces can be seen from outside, from more than a fiftieth of all directions, with the neck closed."""
     cap = []
     for loop in _loops(faces):
         if points[loop, 1].mean() < -60:
@@ -299,12 +299,13 @@ def _seen(points: Array, faces: Array) -> Array:
     normals = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     directions = even_directions(400)
-    face, direction = np.nonzero(normals @ directions.T > 0.02)
-    result = np.zeros(len(faces))
+    result = np.zeros(len(faces), dtype=bool)
     for weights in _INSIDE:
-        start = np.einsum("fck,c->fk", points[faces], weights) + 0.02 * normals
+        hidden = np.flatnonzero(~result)  # so far
+        start = np.einsum("fck,c->fk", points[faces[hidden]], weights) + 0.02 * normals[hidden]
+        face, direction = np.nonzero(normals[hidden] @ directions.T > 0.02)
         free = ~blocked(scene, start[face], directions[direction])
-        result = np.maximum(result, np.bincount(face, weights=free, minlength=len(faces)) / len(directions))
+        result[hidden] = np.bincount(face, weights=free, minlength=len(hidden)) / len(directions) > 0.02
     return result
 
 
