@@ -99,6 +99,7 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any]) -> float:
             log_output=True,
             cwd=Path.cwd(),
             extra_arguments=["--IPKernelApp.log_level=ERROR"],  # else a warning about encryption at each start
+            shutdown_kernel="immediate",  # all is on the disk then; Python would take seconds to forget torch
         )
     except PapermillExecutionError as error:
         message = files.line(str(error.evalue), most=1000)
