@@ -40,11 +40,6 @@ def arguments(job):
     return [word for name, value in asdict(job).items() for word in ("-p", name, json.dumps(value))]
 
 
-def scene(job):
-    """The name of the data job whose photographs a job sees."""
-    return f"{job.dataset}.{job.subject}"
-
-
 def lib(*modules):
     """The modules on which a rule's result depends."""
     return [f"lib/heads/{module}.py" for module in modules]
@@ -56,7 +51,7 @@ def named(names):
 
 
 # What decides a fit's result. `metric` is not among them, though h3ds names its Truth: a fit never sees it.
-METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "priors", "idr", "mesh")
+METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "muon", "priors", "idr", "mesh")
 
 
 wildcard_constraints:
@@ -111,7 +106,7 @@ rule prior:
 rule autodecoder:
     input:
         notebook="notebooks/06_autodecoder.py",
-        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "priors", "idr", "autodecoder", "mesh"),
+        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "trace", "muon", "priors", "idr", "autodecoder", "mesh"),
         after=[],
     output:
         f"{HERE}/prior/{{prior}}/record.json",
@@ -163,7 +158,7 @@ rule evaluate:
     input:
         notebook="notebooks/04_evaluate.py",
         lib=lib("h3ds", "mesh", "metric"),
-        scan=lambda wildcards: DATA[scene(FIT[wildcards.fit])].scan,
+        scan=lambda wildcards: plan.data_job(FIT[wildcards.fit].dataset, FIT[wildcards.fit].subject).scan,
         after=lambda wildcards: plan.before(plan.score_job(FIT[wildcards.fit])),
     output:
         f"{HERE}/fit/{{fit}}/record.json",

@@ -1,6 +1,7 @@
 """Who may import whom: nouns, machinery, methods and adapters, what runs them. Peeking at the truth is an import error."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,22 @@ def test_a_module_imports_only_what_is_below_it(path: Path) -> None:
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_method_cannot_reach_the_truth_by_any_way(method: str) -> None:
-    reached, new = set(), {method}
+    assert not reached(method) & (JUDGE | ADAPTERS | ENGINE)
+
+
+def reached(module: str) -> set[str]:
+    """The modules that one imports, that these import, and so on, itself among them."""
+    found, new = set(), {module}
     while new:
-        reached |= new
-        new = set().union(*(ours(LIB / f"{name}.py") for name in new)) - reached
-    assert not reached & (JUDGE | ADAPTERS | ENGINE)
+        found |= new
+        new = set().union(*(ours(LIB / f"{name}.py") for name in new)) - found
+    return found
+
+
+@pytest.mark.parametrize(("rule", "method"), [("METHODS = lib(", "idr"), ('        lib=lib("camera", "scene"', "autodecoder")])
+def test_the_study_makes_anew_what_a_changed_module_of_its_method_made(rule: str, method: str) -> None:
+    line = next(line for line in (LIB.parents[1] / "Snakefile").read_text(encoding="utf-8").splitlines() if line.startswith(rule))
+    assert reached(method) - OUTSIDE <= set(re.findall(r'"(\w+)"', line))
 
 
 @pytest.mark.parametrize(("package", "module"), ONLY_IMPORTER.items())

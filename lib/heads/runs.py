@@ -211,16 +211,12 @@ def save_checkpoint(path: Path, tensors: Mapping[str, "Tensor"], about: Mapping[
 
 def load_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     """Tensors and description of a checkpoint; ValueError names the file when it is cut short or none. No pickle is read."""
-    import safetensors
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such checkpoint; the run that makes it has not been done, or failed")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(about)  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path}: not a checkpoint, or cut short ({files.reason(error)}); delete it and run again") from None
+        return _read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it and run again") from None
 
 
 def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | None":
@@ -231,11 +227,22 @@ def unfinished(path: Path, about: Mapping[str, Any]) -> "dict[str, Tensor] | Non
     if not path.is_file():
         return None
     try:
-        tensors, found = load_checkpoint(path)
+        tensors, found = _read_checkpoint(path)
     except ValueError as error:
-        print(f"{str(error).partition('; delete it')[0]}: what it was of begins anew", flush=True)
+        print(f"{error}: what it was of begins anew", flush=True)
         return None
     return tensors if found == _plain(dict(about)) else None
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(about)  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path}: not a checkpoint, or cut short ({files.reason(error)})") from None
 
 
 def digest(*values: object) -> str:
