@@ -152,6 +152,12 @@ def test_the_first_post_says_what_the_results_say(pages: Path) -> None:
     assert (pages / "baseh3d.html").read_text().count('class="head-viewer"') == 2
 
 
+def test_the_validation_people_prefer_another_prior_today_as_the_first_post_says(pages: Path) -> None:
+    assert "With those of today the same four people prefer another" in words(pages / "baseh3d.html")
+    errors = pd.read_csv(ROOT / "results" / "validation.csv").query("method == 'baseh3d'").groupby("prior")
+    assert "omar-500" not in {errors[f"{region}_rigid_mm"].mean().idxmin() for region in ("face", "head")}
+
+
 def test_a_page_of_its_own_shows_the_default_study(pages: Path) -> None:
     said = words(pages / "quick.html")
     assert "IDR rigid 6.00 ± 0.82 12.00 ± 1.63 measured here, 3 built-in heads" in said
