@@ -351,13 +351,14 @@ def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """Error against computing time: region -> start -> rows of steps, seconds, mm; the steps stand at the points."""
     figure, panels = _panels(list(lines), 2.6)
     for axes, starts in zip(panels, lines.values(), strict=True):
+        highest = pd.concat(starts.values()).groupby("steps")["mm"].max()
         for i, (name, line) in enumerate(starts.items()):
             axes.plot(
                 line["seconds"], line["mm"], f"-{'osD^vP'[i % 6]}", color=COLOURS[i], markersize=4.5, linewidth=1.4, label=name
             )
             for steps, seconds, error in line[["steps", "seconds", "mm"]].itertuples(index=False):
                 look: dict[str, Any] = {"fontsize": 7.5, "color": COLOURS[i], "ha": "center", "textcoords": "offset points"}
-                axes.annotate(f"{steps:.0f}", (seconds, error), xytext=(0, -11 if i else 6), **look)
+                axes.annotate(f"{steps:.0f}", (seconds, error), xytext=(0, 6 if error == highest[steps] else -11), **look)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.margins(y=0.15)
