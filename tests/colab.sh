@@ -10,6 +10,7 @@ versions='import numpy, pandas, torch; print("numpy", numpy.__version__, "pandas
 mkdir -p "$folder"
 test -x "$folder/venv/bin/python" || python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet numpy==2.0.2 pandas==2.2.2 torch==2.13.0 ipykernel nbclient
+"$folder/venv/bin/pip" uninstall --quiet --yes heads 2>/dev/null # what an earlier call left: the first cell installs the present one
 before=$("$folder/venv/bin/python" -c "$versions")
 echo "before: $before"
 rm -rf "$folder/heads"
