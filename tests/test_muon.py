@@ -27,11 +27,8 @@ def test_its_steps_are_those_of_torch_but_for_the_rounding() -> None:
     chance = torch.Generator().manual_seed(1)
     start = [torch.randn(shape, generator=chance) for shape in SHAPES]
     ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
-    groups = lambda matrices: [{"params": matrices[:2], "lr": 1e-2}, {"params": matrices[2:], "lr": 3e-2}]  # noqa: E731
-    optimizers = (
-        muon.Muon(groups(ours)),
-        torch.optim.Muon(groups(theirs), weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-    )
+    groups = [[{"params": of[:2], "lr": 1e-2}, {"params": of[2:], "lr": 3e-2}] for of in (ours, theirs)]
+    optimizers = (muon.Muon(groups[0]), torch.optim.Muon(groups[1], weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
     for _ in range(10):
         for mine, other in zip(ours, theirs, strict=True):
             mine.grad = torch.randn(mine.shape, generator=chance)

@@ -15,7 +15,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: brings singular values near one
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps along the momentum with all its singular values near one, each as long as one of Adam's (Liu et al. 2025, eq. 4).
+    """Steps along the momentum with all its singular values near one, each as long as one of Adam's (Liu et al. 2025).
 
     `params` are matrices, or groups of them. The same as torch's with `weight_decay=0` and `adjust_lr_fn="match_rms_adamw"`.
     """
@@ -28,7 +28,10 @@ class Muon(torch.optim.Optimizer):
         """Move all parameters that have a gradient."""
         for group in self.param_groups:
             for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
-                momentum = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+                state = self.state[matrix]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix)
+                momentum = state["momentum_buffer"]
                 momentum.lerp_(matrix.grad, 1 - group["momentum"])
                 update = orthogonal(matrix.grad.lerp(momentum, group["momentum"]))  # Nesterov's look ahead
                 matrix.add_(update, alpha=-group["lr"] * 0.2 * sqrt(max(matrix.shape)))
