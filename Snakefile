@@ -4,6 +4,7 @@
 import json
 import re
 import sys
+import threading
 from dataclasses import asdict
 
 from snakemake.exceptions import WorkflowError
@@ -58,6 +59,21 @@ wildcard_constraints:
     data=named(DATA),
     fit=named(FIT),
     choice=named(CHOICE),
+
+
+def end_at_once():
+    """Forget when Snakemake wanted to look at waiting jobs again (max-jobs-per-timespan): it would wait for that before it ends."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+onsuccess:
+    end_at_once()
+
+
+onerror:
+    end_at_once()
 
 
 # Every record is asked for, not the table alone: one that has gone would not be missed as long as the table is newer.

@@ -102,7 +102,6 @@ plots.head(head.mesh_mm, h3ds.load_truth(job.root, job.subject, config=job.confi
 checkpoint = job.folder / "checkpoint.safetensors"
 runs.save_checkpoint(checkpoint, head.tensors, about)
 mesh.save(head.mesh_mm, job.folder / "mesh.ply")
-unfinished.unlink(missing_ok=True)
 record = runs.Record(
     "02_prior",
     parameters=asdict(job),
@@ -114,3 +113,4 @@ record = runs.Record(
     files=[str(checkpoint), str(job.folder / "mesh.ply")],
 )
 runs.write_record(job.record, record)
+unfinished.unlink(missing_ok=True)

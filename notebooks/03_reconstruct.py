@@ -119,7 +119,6 @@ import pandas as pd
 runs.save_checkpoint(job.folder / "checkpoint.safetensors", head.tensors, about)
 mesh.save(head.mesh_mm, job.folder / "mesh.ply")
 runs.write_table(job.folder / "history.csv", pd.DataFrame(head.history))
-unfinished.unlink(missing_ok=True)
 record = runs.Record(
     "03_reconstruct",
     parameters=asdict(job),
@@ -131,3 +130,4 @@ record = runs.Record(
     files=[str(job.folder / name) for name in ("mesh.ply", "checkpoint.safetensors", "history.csv")],
 )
 runs.write_record(job.record, record)
+unfinished.unlink(missing_ok=True)

@@ -151,7 +151,6 @@ runs.save_checkpoint(checkpoint, many.tensors, about)
 mesh.save(shown["mean code"], job.folder / "mesh.ply")
 for name, figure in figures.items():
     plots.save(figure, job.folder / name)
-unfinished.unlink(missing_ok=True)
 files = ["checkpoint.safetensors", "mesh.ply", *figures]
 record = runs.Record(
     "06_autodecoder",
@@ -162,3 +161,4 @@ record = runs.Record(
     files=[str(job.folder / name) for name in files],
 )
 runs.write_record(job.record, record)
+unfinished.unlink(missing_ok=True)

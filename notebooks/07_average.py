@@ -180,7 +180,6 @@ mesh.save(head_mm, job.folder / "mesh.ply")
 distilled = table.iloc[[-1]].assign(start="distilled", step=max(rows["step"]), network=lessons.MEAN)
 runs.write_table(job.folder / "average.csv", pd.concat([rows, distilled[rows.columns]]).round(5))
 plots.save(shown, job.folder / "average.png")
-unfinished.unlink(missing_ok=True)
 record = runs.Record(
     "07_average",
     parameters=asdict(job),
@@ -192,3 +191,4 @@ record = runs.Record(
     files=[str(job.folder / name) for name in ("checkpoint.safetensors", "mesh.ply", "average.csv", "average.png")],
 )
 runs.write_record(job.record, record)
+unfinished.unlink(missing_ok=True)

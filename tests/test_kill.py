@@ -116,3 +116,19 @@ def test_a_study_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
     counted = ", ".join(f"{name} {victims.count(name)}" for name in sorted(set(victims)))
     said = f"{len(victims)} kills ({counted}), {length:.0f} s undisturbed: the same table, the same {len(meshes)} meshes"
     record_property("said", said)
+
+
+def test_what_had_ended_well_when_its_process_was_killed_is_not_done_again(tmp_path: Path, ellipsoid_scene: Scene) -> None:
+    repository = prepared(tmp_path / "repository", ellipsoid_scene)
+    driver, fit = started(repository), repository / "runs/mine/fit/anna.idr.sphere.v3.s0/fit.json"
+    while driver.poll() is None and not fit.exists():
+        time.sleep(0.005)
+    tree = psutil.Process(driver.pid).children(recursive=True)
+    jobs = [process for process in tree if role(process) == "heads run" and "notebooks/03_reconstruct.py" in process.cmdline()]
+    for process in jobs:  # before it could say that it ended
+        process.kill()
+    assert jobs and driver.wait() == 1, (repository / "log.txt").read_text()
+    record = fit.read_text()  # which says how many seconds it took
+    done = copies.heads(repository, "study", "config/mine.yaml")
+    assert done.returncode == 0, done.stderr
+    assert fit.read_text() == record

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from heads import autodecoder, idr, priors, runs, status, study
-from heads.__main__ import failures, show_study, sweep, to_do_again
+from heads.__main__ import failures, parsed, show_study, sweep, to_do_again
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -403,6 +403,19 @@ def test_the_status_counts_what_is_done_running_failed_and_missing_and_estimates
         assert lines[1] == ("01_data 1 1 2 0 600" if (name, seconds_ago) == (plan.path, 300) else "01_data 1 0 2 1 600")
     assert f"left: about 14 minutes with 2 side by side, and {rest}" in lines
     assert any(re.fullmatch(rf"running: 01_data.{re.escape(running.name)}, for 12\d s", line) for line in lines)
+
+
+def test_a_record_counts_only_for_the_parameters_it_was_made_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = study.read(written(tmp_path, GOOD.replace("rays: 64", "rays: 64, step_size: 0.00001")))
+    same, other, *_ = plan.fit_jobs()
+    used = {name: parsed(name, json.dumps(value)) for name, value in asdict(same).items()}  # as on the command line of its job
+    runs.write_record(same.record, runs.Record("03_reconstruct", parameters=used))
+    runs.write_record(plan.score_job(same).record, runs.Record("04_evaluate", parameters=used))
+    runs.write_record(other.record, runs.Record("03_reconstruct", parameters=asdict(replace(other, overrides={"rays": 65}))))
+    states = {(job.stage, job.name): job.state for job in status.of(plan)}
+    assert (states["03_reconstruct", same.name], states["04_evaluate", same.name]) == ("done", "done")
+    assert states["03_reconstruct", other.name] == "missing" and to_do_again(plan) == [other.record]
 
 
 def test_what_was_half_written_is_swept_away_before_a_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import logging
 import os
 import shutil
@@ -77,8 +78,10 @@ def main() -> int:
 
 
 def parsed(name: str, value: str) -> object:
-    """The value of a parameter, as in YAML."""
+    """The value of a parameter, as in JSON, for which a study writes 1e-05, or as in YAML, for which that is text."""
     try:
+        with suppress(json.JSONDecodeError):
+            return json.loads(value)
         return yaml.safe_load(value)
     except Exception as error:  # a number or a date that is none can break the reader in many ways
         raise ValueError(f"-p {name}: {value!r} cannot be read: {files.reason(error)}") from None
@@ -180,13 +183,13 @@ def show_study(path: Path) -> int:
     plan = study.read(path)
     check(plan)
     fits = plan.fit_jobs()
-    stages: dict[str, list[Path]] = {}
+    stages: dict[str, list[str]] = {}
     for job in plan.all_jobs():
-        stages.setdefault(job.notebook, []).append(job.record)
+        stages.setdefault(job.notebook, []).append(status.ended(job)[0])
     print(f"{path}: subjects {', '.join(plan.subjects)} of {plan.dataset}; preset {plan.preset}\n")
     print(f"{'stage':<16}{'jobs':>6}{'done':>6}")
-    for stage, records in sorted(stages.items()):
-        print(f"{stage:<16}{len(records):>6}{sum(record.is_file() and whole(record) for record in records):>6}")
+    for stage, states in sorted(stages.items()):
+        print(f"{stage:<16}{len(states):>6}{states.count('done'):>6}")
     each = sorted({sum(fit.subject == subject for fit in fits) for subject in plan.subjects})
     print(f"\n{len(fits)} fits, {' to '.join(map(str, dict.fromkeys((each[0], each[-1]))))} of each subject:")
     asked: dict[tuple[str, str], dict[int, list[int]]] = {}
@@ -255,13 +258,8 @@ def sweep(plan: study.Study) -> None:
 
 
 def to_do_again(plan: study.Study) -> list[Path]:
-    """Records of failed runs, and of those whose files have gone since."""
-    return [job.record for job in plan.all_jobs() if job.record.is_file() and not whole(job.record)]
-
-
-def whole(path: Path) -> bool:
-    """Whether a record can be read, is well, and has its files."""
-    return not status.fault(path)
+    """Records that no longer count: of failed runs, of other parameters than the study's, or without their files."""
+    return [job.record for job in plan.all_jobs() if job.record.is_file() and status.ended(job)[0] != "done"]
 
 
 def failures(plan: study.Study) -> list[str]:

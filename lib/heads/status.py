@@ -4,7 +4,7 @@ import base64
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from heads import files, lock, runs
-from heads.study import Study
+from heads.study import Job, Study
 
 STATES = ("done", "running", "failed", "missing")
 
@@ -52,14 +52,11 @@ def of(plan: Study) -> list[JobState]:
     for job in plan.all_jobs():
         label = f"{job.notebook}.{job.name}".rstrip(".")
         noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
-        why = fault(job.record) if job.record.is_file() else ""
+        state, why = ended(job)
         seconds = noted.get("duration")
-        if job.record.is_file():
-            state = "failed" if why else "done"
-        elif Path(running).resolve() == Path(plan.path).resolve() and began(noted) >= since and seconds is None:
-            state, seconds = "running", time.time() - began(noted)
-        else:
-            state, seconds = "missing", None
+        if state == "missing":
+            now = Path(running).resolve() == Path(plan.path).resolve() and began(noted) >= since and seconds is None
+            state, seconds = ("running", time.time() - began(noted)) if now else ("missing", None)
         found.append(JobState(job.notebook, job.name, state, None if seconds is None else float(seconds), why))
     return found
 
@@ -67,6 +64,17 @@ def of(plan: Study) -> list[JobState]:
 def began(noted: Mapping[str, Any]) -> float:
     """When an executed notebook was begun (`time.time`), as papermill notes in it; 0 where it notes nothing."""
     return datetime.fromisoformat(noted["start_time"]).timestamp() if noted else 0.0
+
+
+def ended(job: Job) -> tuple[str, str]:
+    """How a job ended, done or failed, and why it failed; it is missing where there is no record, or one of other parameters."""
+    if not job.record.is_file():
+        return "missing", ""
+    if why := fault(job.record):
+        return "failed", why
+    used = runs.read_record(job.record).parameters  # of a score, those of its fit
+    same = all(used[name] == value for name, value in asdict(job).items() if name in used)
+    return ("done" if same else "missing"), ""
 
 
 def fault(path: Path) -> str:
