@@ -121,10 +121,16 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_parameter_only_wha
     assert ran == {"01_data.h3ds.bert", *fits, "05_results"}, done.stderr
     pd.testing.assert_frame_equal(table(repository)[list(runs.METRICS)][:2], first[list(runs.METRICS)][:2])
 
-    shutil.rmtree(repository / ".snakemake")  # a parameter that has changed is seen by the records too
-    done, ran = again(repository, STUDY.replace("prior: single}", "prior: single, overrides: {rays: 96}}"))
+    (repository / ".snakemake").rename(repository / "kept")  # a parameter that has changed is seen by the records alone
+    changed = STUDY.replace("prior: single}", "prior: single, overrides: {rays: 96}}")
+    done, ran = again(repository, changed)
     mine = [run for run in RUNS if "baseh3d" in run]
     assert ran == {*(f"03_reconstruct.{run}" for run in mine), *(f"04_evaluate.{run}" for run in mine), "05_results"}, done.stderr
+
+    shutil.rmtree(repository / ".snakemake")  # as if Snakemake had been killed before it heard that these had ended
+    (repository / "kept").rename(repository / ".snakemake")
+    done, ran = again(repository, changed)
+    assert (done.returncode, ran) == (0, set()), done.stderr
 
 
 def test_a_study_leaves_the_figures_that_the_posts_are_made_of(studied: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
