@@ -133,6 +133,11 @@ def test_the_cached_grid_is_refreshed_most_often_at_first() -> None:
     assert [step for step, kind in kinds.items() if kind == "full"] == [25, 50, 100, 200, 400]
 
 
+def test_the_cached_grid_is_coarser_while_it_is_refreshed_most_often() -> None:
+    assert [idr.grid_at(idr.LAPTOP, step) for step in (0, 99, 100, 5000)] == [32, 32, 64, 64]
+    assert idr.refresh_at(idr.LAPTOP, 100) == "full"
+
+
 def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: Scene) -> None:
     config = TINY
     pixels = idr.Pixels(ellipsoid_scene, config, torch.device("cpu"))
@@ -153,7 +158,7 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
             seen = colour(points[index : index + 1], -batch[3][index : index + 1], normal, feature)
             rgb += (seen - batch[0][index]).abs().sum().item()
         else:
-            inside = torch.sigmoid(-50.0 * value)
+            inside = torch.sigmoid(-50.0 * value.double())
             silhouette -= torch.log(inside if batch[1][index] else 1 - inside).item() / 50
     assert terms["rgb"].item() == pytest.approx(rgb / len(points), rel=1e-3)
     assert terms["mask"].item() == pytest.approx(silhouette / len(points), rel=1e-3)
@@ -168,6 +173,44 @@ def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene:
     assert (far.hit == mask).float().mean() > 0.995
     assert (colours[~mask] == -1).all()
     assert mask.float().mean() > 0.5  # half inside the masks, and more by chance
+
+
+def test_rays_are_drawn_in_the_masks_near_them_and_anywhere_by_their_shares(ellipsoid_scene: Scene) -> None:
+    shares = {"rays_in_mask": 0.6, "rays_near_mask": 0.3, "near_px": 4.0}
+    pixels = idr.Pixels(ellipsoid_scene, replace(TINY, rays=4000, **shares), torch.device("cpu"))
+    _, mask, origins, directions = pixels.draw(0, torch.Generator().manual_seed(0))
+    assert mask[:2400].all()
+    assert not mask[-1200:].any()
+    larger = lambda points: ellipsoid_distance(points) - 0.1  # 4 pixels are 0.08 at the ellipsoid  # noqa: E731
+    around = trace.cached(trace.CachedField(larger, 64), larger, origins[-1200:], directions[-1200:])
+    assert around.hit.float().mean() > 0.99
+
+
+def test_pixels_near_the_masks_are_those_that_a_search_of_all_finds() -> None:
+    masks = torch.rand((2, 9, 11), generator=torch.Generator().manual_seed(0)) > 0.93
+    masks[1] = False
+    found = idr.near(masks, 2.5)
+    for view, row, column in np.ndindex(*masks.shape):
+        others = masks[view].nonzero() - torch.tensor([row, column])
+        distance = others.float().norm(dim=1).min().item() if len(others) else math.inf
+        assert found[view, row, column] == (0 < distance <= 2.5)
+
+
+def test_blurred_photographs_know_nothing_of_the_background() -> None:
+    chance = torch.Generator().manual_seed(0)
+    masks = torch.zeros((1, 24, 24), dtype=torch.bool)
+    masks[:, 6:18, 4:16] = True
+    images = torch.rand((1, 24, 24, 3), generator=chance)
+    soft = idr.blurred(images, masks, 1.0)
+    assert torch.equal(soft[~masks], images[~masks])
+    other = images.where(masks[..., None], torch.rand(images.shape, generator=chance))
+    assert torch.allclose(idr.blurred(other, masks, 1.0)[masks], soft[masks])
+    even = torch.full_like(images, 0.3).where(masks[..., None], images)
+    assert torch.allclose(idr.blurred(even, masks, 1.0)[masks], torch.tensor(0.3))
+    offsets = torch.arange(24) - 11  # the slow twin, at a pixel in the middle
+    weights = torch.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / 2.0) * masks[0]
+    expected = (weights[..., None] * images[0]).sum((0, 1)) / weights.sum()
+    assert torch.allclose(soft[0, 11, 11], expected, atol=1e-3)
 
 
 def test_one_photograph_a_step_as_published(ellipsoid_scene: Scene) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from math import cos, pi
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
@@ -41,7 +43,10 @@ class Config:
     steps_per_view: float = 1.0
     rays: int = 2048  # num_pixels, of one photograph a step or, with mixed_views, of all
     mixed_views: bool = False
-    rays_in_mask: float = 0.0  # this share of the rays is drawn inside the masks, the rest anywhere
+    rays_in_mask: float = 0.0  # with mixed_views, this share of the rays is drawn inside the masks,
+    rays_near_mask: float = 0.0  # this share outside, no farther than near_px from them, the rest anywhere
+    near_px: float = 12.0
+    blur_px: float = 0.0  # the photographs are blurred inside their masks, by a Gaussian of this many pixels
     tracer: str = "cached"
     grid: int = 64  # of the cached tracer
     refresh_every: int = 25  # steps between two refreshes of the cached grid
@@ -49,6 +54,7 @@ class Config:
     step_size: float = 1e-4  # lr
     colour_step_size: float = 1e-4
     eikonal_weight: float = 0.1
+    eikonal_points: float = 0.5  # drawn in the cube for it, for each ray
     mask_weight: float = 100.0
     muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
     muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
@@ -82,12 +88,24 @@ class Config:
             "code_step_size",
             "cell_mm",
             "alpha",
+            "eikonal_points",
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        if not 0 <= self.rays_in_mask <= 1:
-            raise ValueError(f"rays_in_mask must lie between 0 and 1, not {self.rays_in_mask}")
-        for name in ("code_epochs", "code_weight", "muon_step_size", "muon_colour_step_size", "clip"):
+        if not (min(self.rays_in_mask, self.rays_near_mask) >= 0 and self.rays_in_mask + self.rays_near_mask <= 1):
+            raise ValueError(
+                "rays_in_mask and rays_near_mask are shares of the rays, together at most 1, not"
+                f" {self.rays_in_mask} and {self.rays_near_mask}"
+            )
+        for name in (
+            "near_px",
+            "blur_px",
+            "code_epochs",
+            "code_weight",
+            "muon_step_size",
+            "muon_colour_step_size",
+            "clip",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
@@ -111,6 +129,9 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
+    rays_near_mask=0.1875,
+    blur_px=1.0,
+    eikonal_points=0.25,
     schedule="cosine",
     step_size=5e-4,
     muon_step_size=2e-3,
@@ -135,17 +156,36 @@ SMOKE = replace(
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
+def blurred(images: Tensor, masks: Tensor, sigma_px: float) -> Tensor:
+    """Photographs (V, H, W, 3) whose colours in the masks (V, H, W) are means of those around them there, by a Gaussian.
+
+    With few rays a pixel is drawn once or twice, if at all, and so says something of its neighbours too.
+    """
+    weights = masks.float().numpy()
+    smooth = ndimage.gaussian_filter(images.numpy() * weights[..., None], (0, sigma_px, sigma_px, 0))
+    share = ndimage.gaussian_filter(weights, (0, sigma_px, sigma_px))
+    return torch.from_numpy(smooth / share.clip(min=1e-6)[..., None]).where(masks[..., None], images)
+
+
+def near(masks: Tensor, distance_px: float) -> Tensor:
+    """Which pixels (V, H, W) lie outside the masks, no farther than `distance_px` from one of their photograph's."""
+    away = [ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, np.inf) for mask in masks.numpy()]
+    return torch.from_numpy(np.stack(away) <= distance_px) & ~masks
+
+
 class Pixels:
     """Draws pixels of a scene with their colours, mask and rays: of one photograph a step as published, or of all mixed."""
 
     def __init__(self, scene: Scene, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.colours = (scene.images * 2 - 1).to(device)
+        images = blurred(scene.images, scene.masks, config.blur_px) if config.blur_px else scene.images
+        self.colours = (images * 2 - 1).to(device)
         self.masks = scene.masks.to(device)
         self.px_from_cam, self.unit_from_cam = scene.px_from_cam.to(device), scene.unit_from_cam.to(device)
         self.inside = scene.masks.flatten().nonzero()[:, 0].to(device)
         if len(self.inside) == 0:
             raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
+        self.near = near(scene.masks, config.near_px).flatten().nonzero()[:, 0].to(device) if config.rays_near_mask else None
 
     def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Colours (N, 3) in [-1, 1], mask (N,), origins and directions (N, 3) of this step's rays."""
@@ -153,16 +193,28 @@ class Pixels:
         count = self.config.rays
         if self.config.mixed_views:
             in_mask = round(count * self.config.rays_in_mask)
-            anywhere = torch.randint(views * height * width, (count - in_mask,), generator=generator).to(self.device)
+            near_mask = round(count * self.config.rays_near_mask) if self.near is not None and len(self.near) else 0
+            anywhere = views * height * width
             index = torch.cat(
-                [self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)], anywhere]
+                [
+                    self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)],
+                    torch.randint(anywhere, (count - in_mask - near_mask,), generator=generator).to(self.device),
+                ]
             )
+            if self.near is not None and near_mask:
+                drawn = torch.randint(len(self.near), (near_mask,), generator=generator).to(self.device)
+                index = torch.cat([index, self.near[drawn]])
         else:
             index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator).to(self.device)
         view, row, column = index // (height * width), index // width % height, index % width
         pixels = torch.stack([column, row], dim=-1).float()[:, None]
         origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
         return self.colours[view, row, column], self.masks[view, row, column], origins[:, 0], directions[:, 0]
+
+
+def in_cube(config: Config, generator: torch.Generator) -> Tensor:
+    """Uniform points (M, 3) of the cube [-1, 1]^3, for a step's eikonal term."""
+    return torch.rand((max(1, round(config.rays * config.eikonal_points)), 3), generator=generator) * 2 - 1
 
 
 def losses(
@@ -248,6 +300,11 @@ def refresh_at(config: Config, step: int) -> str:
     return "band" if 0 < step < 4 * every and step % max(1, every // 5) == 0 else ""
 
 
+def grid_at(config: Config, step: int) -> int:
+    """Points a side of the cached grid at `step`: half as many while it is refreshed most often (`refresh_at`)."""
+    return max(2, config.grid // 2) if step < 4 * config.refresh_every else config.grid
+
+
 StateOf = Callable[[], dict[str, Tensor]]
 
 
@@ -288,7 +345,7 @@ def fit(
     priors.load_moments(optimizers, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
-    grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
+    grid = trace.CachedField(field, grid_at(config, 0), device=device) if config.tracer == "cached" else None
     pixels = Pixels(scene, config, device)
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
@@ -298,7 +355,7 @@ def fit(
     if resume is not None:
         first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
         if grid is not None:
-            grid.values = resume["grid"].to(device)
+            grid.resume(resume["grid"].to(device))
 
     def state(step: int) -> dict[str, Tensor]:
         tensors = priors.state_of(optimizers, named, generator, step, history)
@@ -312,11 +369,11 @@ def fit(
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
                 if refresh := refresh_at(config, step):
-                    grid.refresh(field, band=None if refresh == "full" else 2 * grid.cell)
+                    grid.refresh(field, grid_at(config, step), band=refresh == "band")
                 traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
             else:
                 traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
-        uniform = torch.rand((config.rays // 2, 3), generator=generator).to(device) * 2 - 1
+        uniform = in_cube(config, generator).to(device)
         with parametrize.cached():
             terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]

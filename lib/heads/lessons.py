@@ -96,11 +96,12 @@ def first_loss(prior: Prior, scene: Scene, config: idr.Config, rays: int = 1024)
     geometry, look = priors.network(prior, generator=generator), ColourNetwork(config.colour_shape, generator)
     if weights := priors.part(prior, "colour"):
         look.load_state_dict(weights)
-    batch = idr.Pixels(scene, replace(config, rays=rays), torch.device("cpu")).draw(0, generator)
+    config = replace(config, rays=rays)
+    batch = idr.Pixels(scene, config, torch.device("cpu")).draw(0, generator)
     field = sdf.distance(geometry)
-    traced = trace.cached(trace.CachedField(field, config.grid), field, batch[2], batch[3], polish=batch[1])
-    uniform = torch.rand((rays // 2, 3), generator=generator) * 2 - 1
-    terms = idr.losses(geometry, look, traced, batch, uniform, config.alpha)
+    grid = trace.CachedField(field, idr.grid_at(config, 0))
+    traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
+    terms = idr.losses(geometry, look, traced, batch, idr.in_cube(config, generator), config.alpha)
     rgb, mask, eikonal = (terms[name].item() for name in ("rgb", "mask", "eikonal"))
     return rgb + config.mask_weight * mask + config.eikonal_weight * eikonal
 

@@ -130,7 +130,8 @@ def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
         )
         if matrices:
             by_muon.append({"params": matrices, "base": group.muon_step_size})
-    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam)]
+    on_cpu = all(p.device.type == "cpu" for group in groups for p in group.parameters)
+    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, fused=on_cpu)]  # half the time for many small ones
     return [*found, Muon(by_muon)] if by_muon else found
 
 

@@ -160,24 +160,30 @@ class CachedField:
         """The grid's spacing in the unit frame."""
         return 2.0 / (self.resolution - 1)
 
-    def refresh(self, sdf: SDF, *, band: float | None = None) -> None:
-        """Evaluate the field anew, coarse to fine, or only where its remembered magnitude is below `band`, and one cell around.
+    def resume(self, values: Tensor) -> None:
+        """Remember the `values` that another one had."""
+        self.values, self.resolution = values, round(len(values) ** (1 / 3))
+
+    def refresh(self, sdf: SDF, resolution: int | None = None, *, band: bool = False) -> None:
+        """Evaluate the field anew, coarse to fine; or, with `band`, only within two cells of its zero level, and one around.
 
         From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
-        coarse cell of it, taking its slope to be one or so.
+        coarse cell of it, taking its slope to be one or so. A new `resolution` makes all anew.
         """
-        if band is None:
-            sizes = [self.resolution]
-            while sizes[0] > 2 * COARSEST:
-                sizes.insert(0, sizes[0] // 2)
-            values = sdf(lattice(sizes[0], self.device))
-            for coarse, fine in pairwise(sizes):
-                volume = values.view(1, 1, coarse, coarse, coarse)
-                values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
-                values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
-            self.values = values
-        else:
-            self.values = self._asked(sdf, self.values, self.resolution, band=band)
+        resolution = resolution or self.resolution
+        if band and resolution == self.resolution:
+            self.values = self._asked(sdf, self.values, resolution, band=2 * self.cell)
+            return
+        self.resolution = resolution
+        sizes = [resolution]
+        while sizes[0] > 2 * COARSEST:
+            sizes.insert(0, sizes[0] // 2)
+        values = sdf(lattice(sizes[0], self.device))
+        for coarse, fine in pairwise(sizes):
+            volume = values.view(1, 1, coarse, coarse, coarse)
+            values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
+            values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
+        self.values = values
 
     def _asked(self, sdf: SDF, values: Tensor, resolution: int, band: float) -> Tensor:
         """The grid's `values` with those below `band`, and one cell around these, asked anew."""
@@ -188,13 +194,15 @@ class CachedField:
         return values
 
     def __call__(self, points: Tensor) -> Tensor:
-        volume = self.values.view(1, 1, self.resolution, self.resolution, self.resolution)
-        lookup = points.flip(-1).view(1, 1, 1, -1, 3)  # grid_sample wants (z, y, x)
-        return functional.grid_sample(volume, lookup, align_corners=True, padding_mode="border").view(-1)
+        """The remembered values at `points`, of which there may be one row (S, 3) or many (N, S, 3), which threads share."""
+        rows = points.unflatten(0, (1, -1)) if points.ndim == 2 else points
+        volume = self.values.view(1, 1, *(self.resolution,) * 3).expand(len(rows), -1, -1, -1, -1)
+        lookup = rows.flip(-1)[:, None, None]  # grid_sample wants (z, y, x)
+        return functional.grid_sample(volume, lookup, align_corners=True, padding_mode="border").view(points.shape[:-1])
 
 
 def cached(
-    field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 96
+    field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 64
 ) -> Trace:
     """Trace on a cached grid: sample every ray evenly, find the first crossing, then two secant steps on the true field.
 
@@ -203,7 +211,7 @@ def cached(
     near, far, inside = sphere_interval(origins, directions)
     steps = torch.linspace(0, 1, samples, device=near.device)
     t = near[:, None] + steps * (far - near)[:, None]
-    values = field((origins[:, None] + t[..., None] * directions[:, None]).reshape(-1, 3)).view(t.shape)
+    values = field(origins[:, None] + t[..., None] * directions[:, None])
     crossing, index = first_crossing(values)
     hit = crossing & inside
     t_closest = t.gather(1, values.argmin(1, keepdim=True))[:, 0]
