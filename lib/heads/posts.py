@@ -384,6 +384,11 @@ def engine(results: Results) -> str:
         said.append(f"{fit['rays']} rays a step from all photographs together (published: 2048 from one)")
     if fit["rays_in_mask"]:
         said.append(f"{fit['rays_in_mask']:.0%} of the rays drawn on the head (published: anywhere in the picture)")
+    if fit.get("rays_near_mask"):
+        said.append(f"{fit['rays_near_mask']:.0%} beside it, at most {fit['near_px']:g} pixels from its outline")
+    if fit.get("blur_px"):
+        pixels = "one pixel" if fit["blur_px"] == 1 else f"{fit['blur_px']:g} pixels"
+        said.append(f"the photographs blurred inside their masks by {pixels} (published: as they are)")
     if fit["point_octaves"]:
         said.append("a colour network that sees places as waves of several lengths (published: as three coordinates)")
     if fit["colour_sees"] == "no_view_dir":
