@@ -133,6 +133,11 @@ def test_the_cached_grid_is_refreshed_most_often_at_first() -> None:
     assert [step for step, kind in kinds.items() if kind == "full"] == [25, 50, 100, 200, 400]
 
 
+def test_the_cached_grid_is_coarser_while_it_is_refreshed_most_often() -> None:
+    assert [idr.grid_at(idr.LAPTOP, step) for step in (0, 99, 100, 5000)] == [32, 32, 64, 64]
+    assert idr.refresh_at(idr.LAPTOP, 100) == "full"
+
+
 def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: Scene) -> None:
     config = TINY
     pixels = idr.Pixels(ellipsoid_scene, config, torch.device("cpu"))

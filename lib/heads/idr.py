@@ -300,6 +300,11 @@ def refresh_at(config: Config, step: int) -> str:
     return "band" if 0 < step < 4 * every and step % max(1, every // 5) == 0 else ""
 
 
+def grid_at(config: Config, step: int) -> int:
+    """Points a side of the cached grid at `step`: half as many while it is refreshed most often (`refresh_at`)."""
+    return max(2, config.grid // 2) if step < 4 * config.refresh_every else config.grid
+
+
 StateOf = Callable[[], dict[str, Tensor]]
 
 
@@ -340,7 +345,7 @@ def fit(
     priors.load_moments(optimizers, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
-    grid = trace.CachedField(field, config.grid, device=device) if config.tracer == "cached" else None
+    grid = trace.CachedField(field, grid_at(config, 0), device=device) if config.tracer == "cached" else None
     pixels = Pixels(scene, config, device)
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
@@ -350,7 +355,7 @@ def fit(
     if resume is not None:
         first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
         if grid is not None:
-            grid.values = resume["grid"].to(device)
+            grid.resume(resume["grid"].to(device))
 
     def state(step: int) -> dict[str, Tensor]:
         tensors = priors.state_of(optimizers, named, generator, step, history)
@@ -364,7 +369,7 @@ def fit(
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
                 if refresh := refresh_at(config, step):
-                    grid.refresh(field, band=None if refresh == "full" else 2 * grid.cell)
+                    grid.refresh(field, grid_at(config, step), band=refresh == "band")
                 traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
             else:
                 traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])

@@ -160,24 +160,30 @@ class CachedField:
         """The grid's spacing in the unit frame."""
         return 2.0 / (self.resolution - 1)
 
-    def refresh(self, sdf: SDF, *, band: float | None = None) -> None:
-        """Evaluate the field anew, coarse to fine, or only where its remembered magnitude is below `band`, and one cell around.
+    def resume(self, values: Tensor) -> None:
+        """Remember the `values` that another one had."""
+        self.values, self.resolution = values, round(len(values) ** (1 / 3))
+
+    def refresh(self, sdf: SDF, resolution: int | None = None, *, band: bool = False) -> None:
+        """Evaluate the field anew, coarse to fine; or, with `band`, only within two cells of its zero level, and one around.
 
         From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
-        coarse cell of it, taking its slope to be one or so.
+        coarse cell of it, taking its slope to be one or so. A new `resolution` makes all anew.
         """
-        if band is None:
-            sizes = [self.resolution]
-            while sizes[0] > 2 * COARSEST:
-                sizes.insert(0, sizes[0] // 2)
-            values = sdf(lattice(sizes[0], self.device))
-            for coarse, fine in pairwise(sizes):
-                volume = values.view(1, 1, coarse, coarse, coarse)
-                values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
-                values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
-            self.values = values
-        else:
-            self.values = self._asked(sdf, self.values, self.resolution, band=band)
+        resolution = resolution or self.resolution
+        if band and resolution == self.resolution:
+            self.values = self._asked(sdf, self.values, resolution, band=2 * self.cell)
+            return
+        self.resolution = resolution
+        sizes = [resolution]
+        while sizes[0] > 2 * COARSEST:
+            sizes.insert(0, sizes[0] // 2)
+        values = sdf(lattice(sizes[0], self.device))
+        for coarse, fine in pairwise(sizes):
+            volume = values.view(1, 1, coarse, coarse, coarse)
+            values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
+            values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
+        self.values = values
 
     def _asked(self, sdf: SDF, values: Tensor, resolution: int, band: float) -> Tensor:
         """The grid's `values` with those below `band`, and one cell around these, asked anew."""
@@ -196,7 +202,7 @@ class CachedField:
 
 
 def cached(
-    field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 96
+    field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 64
 ) -> Trace:
     """Trace on a cached grid: sample every ray evenly, find the first crossing, then two secant steps on the true field.
 
