@@ -1,5 +1,6 @@
 """The look: what a render shows is known in closed form for a sphere and a square; files are the same bytes each time."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,17 @@ def test_choices_mark_the_first_prior_and_those_that_the_rules_choose() -> None:
     for shown, chosen_by in ((errors[:1], losses), (errors[["two", "one"]], losses)):
         with pytest.raises(ValueError, match="an error for each head and prior"):
             plots.choices({"face": shown}, {"held out": chosen_by})
+
+
+def test_a_palette_keeps_a_rare_colour() -> None:
+    chance = np.random.default_rng(0)
+    picture = chance.normal((190, 150, 120), (25, 25, 25), (200, 200, 3)).clip(0, 255)
+    lilac = slice(0, 14), slice(0, 60)
+    picture[lilac] = chance.normal((200, 130, 225), 12, (14, 60, 3)).clip(0, 255)
+    content = io.BytesIO()
+    Image.fromarray(picture.astype(np.uint8)).save(content, format="PNG")
+    small = np.asarray(Image.open(io.BytesIO(plots.small(content.getvalue()))).convert("RGB"), dtype=float)
+    assert np.abs(small - picture)[lilac].mean() < 7.5
 
 
 def test_a_palette_keeps_the_picture_and_makes_the_file_smaller(tmp_path: Path) -> None:
