@@ -181,9 +181,18 @@ def test_rays_are_drawn_in_the_masks_near_them_and_anywhere_by_their_shares(elli
     _, mask, origins, directions = pixels.draw(0, torch.Generator().manual_seed(0))
     assert mask[:2400].all()
     assert not mask[-1200:].any()
-    larger = lambda points: ellipsoid_distance(points) - 0.1  # 4 pixels are 0.08 at the ellipsoid  # noqa: E731
+
+    def larger(points: Tensor) -> Tensor:
+        return ellipsoid_distance(points) - 0.1  # 4 pixels are 0.08 at the ellipsoid
+
     around = trace.cached(trace.CachedField(larger, 64), larger, origins[-1200:], directions[-1200:])
     assert around.hit.float().mean() > 0.99
+
+
+def test_where_the_head_fills_the_picture_no_ray_is_near_its_mask(ellipsoid_scene: Scene) -> None:
+    filled = replace(ellipsoid_scene, masks=torch.ones_like(ellipsoid_scene.masks))
+    colours, mask, _, _ = idr.Pixels(filled, TINY, torch.device("cpu")).draw(0, torch.Generator().manual_seed(0))
+    assert len(colours) == TINY.rays and mask.all()
 
 
 def test_pixels_near_the_masks_are_those_that_a_search_of_all_finds() -> None:

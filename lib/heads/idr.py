@@ -26,6 +26,7 @@ SCHEDULES = ("readme", "shipped", "cosine")
 COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 START_CODES = ("mean", "zero")
+OFTEN = 4  # so many times refresh_every is how long the cached grid is refreshed most often
 TERMS = ("step", "epoch", "rgb", "mask", "eikonal")  # of a row of the history
 
 
@@ -185,7 +186,8 @@ class Pixels:
         self.inside = scene.masks.flatten().nonzero()[:, 0].to(device)
         if len(self.inside) == 0:
             raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
-        self.near = near(scene.masks, config.near_px).flatten().nonzero()[:, 0].to(device) if config.rays_near_mask else None
+        around = near(scene.masks, config.near_px) if config.rays_near_mask else torch.zeros_like(scene.masks)
+        self.near = around.flatten().nonzero()[:, 0].to(device)
 
     def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Colours (N, 3) in [-1, 1], mask (N,), origins and directions (N, 3) of this step's rays."""
@@ -193,23 +195,20 @@ class Pixels:
         count = self.config.rays
         if self.config.mixed_views:
             in_mask = round(count * self.config.rays_in_mask)
-            near_mask = round(count * self.config.rays_near_mask) if self.near is not None and len(self.near) else 0
-            anywhere = views * height * width
-            index = torch.cat(
-                [
-                    self.inside[torch.randint(len(self.inside), (in_mask,), generator=generator).to(self.device)],
-                    torch.randint(anywhere, (count - in_mask - near_mask,), generator=generator).to(self.device),
-                ]
-            )
-            if self.near is not None and near_mask:
-                drawn = torch.randint(len(self.near), (near_mask,), generator=generator).to(self.device)
-                index = torch.cat([index, self.near[drawn]])
+            near_mask = round(count * self.config.rays_near_mask) if len(self.near) else 0
+            inside = self._some(self.inside, in_mask, generator)
+            anywhere = torch.randint(views * height * width, (count - in_mask - near_mask,), generator=generator).to(self.device)
+            index = torch.cat([inside, anywhere, self._some(self.near, near_mask, generator)])
         else:
             index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator).to(self.device)
         view, row, column = index // (height * width), index // width % height, index % width
         pixels = torch.stack([column, row], dim=-1).float()[:, None]
         origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
         return self.colours[view, row, column], self.masks[view, row, column], origins[:, 0], directions[:, 0]
+
+    def _some(self, of: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` of the pixels `of`, which may be none where none is wanted."""
+        return of[torch.randint(max(1, len(of)), (count,), generator=generator).to(self.device)]
 
 
 def in_cube(config: Config, generator: torch.Generator) -> Tensor:
@@ -297,12 +296,12 @@ def refresh_at(config: Config, step: int) -> str:
     if step > 0 and step % every == 0:
         times = step // every
         return "full" if times & (times - 1) == 0 or times % 8 == 0 else "band"  # at 1, 2, 4, 8, 16, 24, ... times
-    return "band" if 0 < step < 4 * every and step % max(1, every // 5) == 0 else ""
+    return "band" if 0 < step < OFTEN * every and step % max(1, every // 5) == 0 else ""
 
 
 def grid_at(config: Config, step: int) -> int:
     """Points a side of the cached grid at `step`: half as many while it is refreshed most often (`refresh_at`)."""
-    return max(2, config.grid // 2) if step < 4 * config.refresh_every else config.grid
+    return max(2, config.grid // 2) if step < OFTEN * config.refresh_every else config.grid
 
 
 StateOf = Callable[[], dict[str, Tensor]]
@@ -355,7 +354,7 @@ def fit(
     if resume is not None:
         first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
         if grid is not None:
-            grid.resume(resume["grid"].to(device))
+            grid.values = resume["grid"].to(device)
 
     def state(step: int) -> dict[str, Tensor]:
         tensors = priors.state_of(optimizers, named, generator, step, history)
@@ -368,8 +367,11 @@ def fit(
         batch = pixels.draw(step, generator)
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
-                if refresh := refresh_at(config, step):
-                    grid.refresh(field, grid_at(config, step), band=refresh == "band")
+                refresh = refresh_at(config, step)
+                if refresh == "full":
+                    grid = trace.CachedField(field, grid_at(config, step), device=device)
+                elif refresh == "band":
+                    grid.refresh(field, band=2 * grid.cell)
                 traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
             else:
                 traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])

@@ -389,6 +389,8 @@ def engine(results: Results) -> str:
     if fit.get("blur_px"):
         pixels = "one pixel" if fit["blur_px"] == 1 else f"{fit['blur_px']:g} pixels"
         said.append(f"the photographs blurred inside their masks by {pixels} (published: as they are)")
+    if (points := fit.get("eikonal_points", 0.5)) != 0.5:
+        said.append(f"{points:g} points in the cube for each ray, where the gradient is to have length one (published: 0.5)")
     if fit["point_octaves"]:
         said.append("a colour network that sees places as waves of several lengths (published: as three coordinates)")
     if fit["colour_sees"] == "no_view_dir":

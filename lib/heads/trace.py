@@ -151,47 +151,36 @@ class CachedField:
     """
 
     def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu") -> None:
-        self.resolution, self.device = resolution, device
-        self.values = torch.empty(0)
-        self.refresh(sdf)
+        """Evaluate the field, coarse to fine.
+
+        From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
+        coarse cell of it, taking its slope to be one or so.
+        """
+        sizes = [resolution]
+        while sizes[0] > 2 * COARSEST:
+            sizes.insert(0, sizes[0] // 2)
+        self.values = sdf(lattice(sizes[0], device))
+        for coarse, fine in pairwise(sizes):
+            volume = self.values.view(1, 1, coarse, coarse, coarse)
+            self.values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
+            self.refresh(sdf, band=REACH * 2.0 / (coarse - 1))
+
+    @property
+    def resolution(self) -> int:
+        """Grid points a side."""
+        return round(len(self.values) ** (1 / 3))
 
     @property
     def cell(self) -> float:
         """The grid's spacing in the unit frame."""
         return 2.0 / (self.resolution - 1)
 
-    def resume(self, values: Tensor) -> None:
-        """Remember the `values` that another one had."""
-        self.values, self.resolution = values, round(len(values) ** (1 / 3))
-
-    def refresh(self, sdf: SDF, resolution: int | None = None, *, band: bool = False) -> None:
-        """Evaluate the field anew, coarse to fine; or, with `band`, only within two cells of its zero level, and one around.
-
-        From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
-        coarse cell of it, taking its slope to be one or so. A new `resolution` makes all anew.
-        """
-        resolution = resolution or self.resolution
-        if band and resolution == self.resolution:
-            self.values = self._asked(sdf, self.values, resolution, band=2 * self.cell)
-            return
-        self.resolution = resolution
-        sizes = [resolution]
-        while sizes[0] > 2 * COARSEST:
-            sizes.insert(0, sizes[0] // 2)
-        values = sdf(lattice(sizes[0], self.device))
-        for coarse, fine in pairwise(sizes):
-            volume = values.view(1, 1, coarse, coarse, coarse)
-            values = functional.interpolate(volume, size=(fine,) * 3, mode="trilinear", align_corners=True).flatten()
-            values = self._asked(sdf, values, fine, band=REACH * 2.0 / (coarse - 1))
-        self.values = values
-
-    def _asked(self, sdf: SDF, values: Tensor, resolution: int, band: float) -> Tensor:
-        """The grid's `values` with those below `band`, and one cell around these, asked anew."""
-        near = grown((values.abs() < band).view(resolution, resolution, resolution)).flatten().nonzero()[:, 0]
-        values = values.clone()
-        column = torch.stack([near // resolution**2, near // resolution % resolution, near % resolution], dim=-1)
-        values[near] = sdf(column * (2.0 / (resolution - 1)) - 1)
-        return values
+    def refresh(self, sdf: SDF, *, band: float) -> None:
+        """Evaluate the field anew where its remembered magnitude is below `band`, and one cell around."""
+        side = self.resolution
+        near = grown((self.values.abs() < band).view(side, side, side)).flatten().nonzero()[:, 0]
+        column = torch.stack([near // side**2, near // side % side, near % side], dim=-1)
+        self.values = self.values.index_copy(0, near, sdf(column * self.cell - 1))
 
     def __call__(self, points: Tensor) -> Tensor:
         """The remembered values at `points`, of which there may be one row (S, 3) or many (N, S, 3), which threads share."""
