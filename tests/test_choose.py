@@ -78,8 +78,9 @@ def test_the_loss_depends_neither_on_the_tracer_nor_on_how_many_rays_are_asked_a
 ) -> None:
     first = choose.photograph_loss(fitted.tensors, ellipsoid_scene, CONFIG)
     assert choose.photograph_loss(fitted.tensors, ellipsoid_scene, replace(CONFIG, rays=5000)) == pytest.approx(first, rel=1e-4)
+    fine = choose.photograph_loss(fitted.tensors, ellipsoid_scene, replace(CONFIG, grid=64))
     published = choose.photograph_loss(fitted.tensors, ellipsoid_scene, replace(CONFIG, tracer="published"))
-    assert published["loss"] == pytest.approx(first["loss"], rel=0.02)
+    assert published["loss"] == pytest.approx(fine["loss"], rel=0.03)
 
 
 def test_the_loss_of_all_photographs_is_the_mean_of_those_of_each(ellipsoid_scene: Scene, fitted: Reconstruction) -> None:

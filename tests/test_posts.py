@@ -239,5 +239,6 @@ def test_the_engine_is_told_from_its_config_alone() -> None:
     assert (
         "no direction of view" not in told["PAPER"] and "waves" not in told["PAPER"] and "8 layers of 512 units" in told["PAPER"]
     )
+    assert "two other photographs" in told["LAPTOP"] and "two other photographs" not in told["PAPER"]
     assert "Muon" in told["LAPTOP"] and "0.016" in told["LAPTOP"] and "Muon" not in told["PAPER"]
     assert "do not say" in posts.engine(replace(found, about={}))

@@ -114,19 +114,21 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
     colours = (scene.images[:, ::EVERY, ::EVERY] * 2 - 1).reshape(-1, 3)
     mask = scene.masks[:, ::EVERY, ::EVERY].flatten()
     origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
+    nobody = torch.zeros((len(mask), 0), dtype=torch.long)  # is each pixel compared with
     sums = {"rgb": 0.0, "mask": 0.0}
     with parametrize.cached():
         for first in range(0, len(mask), config.rays):
             part = slice(first, first + config.rays)
-            batch = (colours[part].to(device), mask[part].to(device), origins[part].to(device), directions[part].to(device))
+            rays = (values[part].to(device) for values in (colours, mask, origins, directions, nobody))
+            batch = idr.Batch(*rays)
             with torch.no_grad():
                 if grid is not None:
-                    traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
+                    traced = trace.cached(grid, field, batch.origins, batch.directions, polish=batch.mask)
                 else:
-                    traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
+                    traced = trace.published(field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
             nowhere = torch.zeros((1, 3), device=device)  # the eikonal term is not asked for
             terms = idr.losses(geometry, colour, traced, batch, nowhere, config.alpha)
-            sums = {name: total + terms[name].item() * len(batch[1]) for name, total in sums.items()}
+            sums = {name: total + terms[name].item() * len(batch.mask) for name, total in sums.items()}
     means = {name: total / len(mask) for name, total in sums.items()}
     return {"loss": means["rgb"] + config.mask_weight * means["mask"]} | means
 

@@ -8,7 +8,7 @@ over the photographs, `steps_per_view` optimizer steps for each of them.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import cos, pi
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from heads import camera, mesh, priors, sdf, trace
+from heads import camera, consistency, mesh, priors, sdf, trace
 from heads.colour import ColourNetwork
 from heads.colour import Shape as ColourShape
 from heads.scene import Reconstruction, Scene
@@ -27,7 +27,7 @@ COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 START_CODES = ("mean", "zero")
 OFTEN = 4  # so many times refresh_every is how long the cached grid is refreshed most often
-TERMS = ("step", "epoch", "rgb", "mask", "eikonal")  # of a row of the history
+TERMS = ("step", "epoch", "rgb", "mask", "eikonal", "consistency")  # of a row of the history
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Config:
     schedule: str = "shipped"
     step_size: float = 1e-4  # lr
     colour_step_size: float = 1e-4
+    consistency_weight: float = 0.0  # of the difference between photographs at a surface point, 0 as published: not compared
     eikonal_weight: float = 0.1
     eikonal_points: float = 0.5  # drawn in the cube for it, for each ray
     mask_weight: float = 100.0
@@ -101,6 +102,7 @@ class Config:
         for name in (
             "near_px",
             "blur_px",
+            "consistency_weight",
             "code_epochs",
             "code_weight",
             "muon_step_size",
@@ -132,6 +134,7 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     rays_in_mask=0.75,
     rays_near_mask=0.1875,
     blur_px=1.0,
+    consistency_weight=1.0,
     eikonal_points=0.25,
     schedule="cosine",
     step_size=5e-4,
@@ -174,6 +177,17 @@ def near(masks: Tensor, distance_px: float) -> Tensor:
     return torch.from_numpy(np.stack(away) <= distance_px) & ~masks
 
 
+class Batch(NamedTuple):
+    """The rays of a step: their pixels' `colours` (N, 3) in [-1, 1] and `mask` (N,), `origins` and `directions` (N, 3); and which
+    `others` (N, M) of the photographs they are to be compared with."""
+
+    colours: Tensor
+    mask: Tensor
+    origins: Tensor
+    directions: Tensor
+    others: Tensor
+
+
 class Pixels:
     """Draws pixels of a scene with their colours, mask and rays: of one photograph a step as published, or of all mixed."""
 
@@ -188,9 +202,11 @@ class Pixels:
             raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
         around = near(scene.masks, config.near_px) if config.rays_near_mask else torch.zeros_like(scene.masks)
         self.near = around.flatten().nonzero()[:, 0].to(device)
+        inner = consistency.inner(scene.masks).to(device)
+        self.photographs = consistency.Photographs(self.colours, inner, self.px_from_cam, self.unit_from_cam)
 
-    def draw(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Colours (N, 3) in [-1, 1], mask (N,), origins and directions (N, 3) of this step's rays."""
+    def draw(self, step: int, generator: torch.Generator) -> Batch:
+        """The rays of this step, N = `rays`; they are compared with other photographs where that has a weight."""
         views, height, width = self.masks.shape
         count = self.config.rays
         if self.config.mixed_views:
@@ -204,7 +220,10 @@ class Pixels:
         view, row, column = index // (height * width), index // width % height, index % width
         pixels = torch.stack([column, row], dim=-1).float()[:, None]
         origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
-        return self.colours[view, row, column], self.masks[view, row, column], origins[:, 0], directions[:, 0]
+        compared = self.config.consistency_weight > 0
+        others = consistency.draw_others(view, views, generator) if compared else view.new_zeros((count, 0))
+        colours, mask = self.colours[view, row, column], self.masks[view, row, column]
+        return Batch(colours, mask, origins[:, 0], directions[:, 0], others)
 
     def _some(self, of: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """`count` of the pixels `of`, which may be none where none is wanted."""
@@ -220,12 +239,17 @@ def losses(
     geometry: sdf.ImplicitNetwork,
     colour: ColourNetwork,
     traced: trace.Trace,
-    batch: tuple[Tensor, Tensor, Tensor, Tensor],
+    batch: Batch,
     uniform: Tensor,
     alpha: float,
+    photographs: consistency.Photographs | None = None,
+    field: sdf.SDF | None = None,
 ) -> dict[str, Tensor]:
-    """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last."""
-    colours, mask, origins, directions = batch
+    """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last.
+
+    A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to see what hides a point from them.
+    """
+    colours, mask, origins, directions, others = batch
     surface = traced.hit & mask
     t = traced.t_surface.where(surface, traced.t_closest)
     value = geometry.distance(origins + t[:, None] * directions)
@@ -237,7 +261,11 @@ def losses(
     rgb = (colour(x, -v, normal, feature) - colours[surface]).abs().sum()
     silhouette = functional.binary_cross_entropy_with_logits(-alpha * value[~surface], mask[~surface].float(), reduction="sum")
     eikonal = ((gradient.norm(dim=-1) - 1) ** 2).mean()
-    return {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal}
+    terms = {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal, "consistency": rgb.new_zeros(())}
+    if photographs is not None and field is not None:
+        differ = consistency.disagreement(x, normal.detach(), colours[surface], others[surface], photographs, field)
+        terms["consistency"] = differ / len(t)
+    return terms
 
 
 def check_cameras(scene: Scene) -> None:
@@ -258,7 +286,8 @@ def check_cameras(scene: Scene) -> None:
 
 def trouble(row: dict[str, float], unseen: int) -> str:
     """What is wrong with a fit whose losses are `row`, and of which `unseen` looks in a row saw no surface; empty if nothing."""
-    if not row["eikonal"] < 100 or not row["rgb"] + row["mask"] < 100:  # a gradient has length one; NaN comes here too
+    photographs = row["rgb"] + row["mask"] + row["consistency"]
+    if not row["eikonal"] < 100 or not photographs < 100:  # a gradient has length one; NaN comes here too
         said = ", ".join(f"{name} {row[name]:.3g}" for name in TERMS[2:])
         return f"the fit diverged ({said}); are the steps too large, or does the prior come from other settings?"
     if unseen > 1:
@@ -299,9 +328,12 @@ def refresh_at(config: Config, step: int) -> str:
     return "band" if 0 < step < OFTEN * every and step % max(1, every // 5) == 0 else ""
 
 
-def grid_at(config: Config, step: int) -> int:
-    """Points a side of the cached grid at `step`: half as many while it is refreshed most often (`refresh_at`)."""
-    return max(2, config.grid // 2) if step < OFTEN * config.refresh_every else config.grid
+def grid_at(config: Config, step: int, total: int) -> int:
+    """Points a side of the cached grid at `step` of `total`.
+
+    Half as many as later while it is refreshed most often (`refresh_at`), but in the first third of the steps at most.
+    """
+    return max(2, config.grid // 2) if step < min(OFTEN * config.refresh_every, total // 3) else config.grid
 
 
 StateOf = Callable[[], dict[str, Tensor]]
@@ -344,11 +376,12 @@ def fit(
     priors.load_moments(optimizers, named, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
-    grid = trace.CachedField(field, grid_at(config, 0), device=device) if config.tracer == "cached" else None
     pixels = Pixels(scene, config, device)
+    photographs = pixels.photographs if config.consistency_weight else None
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
     frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
+    grid = trace.CachedField(field, grid_at(config, 0, total), device=device) if config.tracer == "cached" else None
     first = unseen = 0
     history: priors.History = []
     if resume is not None:
@@ -367,19 +400,20 @@ def fit(
         batch = pixels.draw(step, generator)
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
-                refresh = refresh_at(config, step)
-                if refresh == "full":
-                    grid = trace.CachedField(field, grid_at(config, step), device=device)
+                refresh, side = refresh_at(config, step), grid_at(config, step, total)
+                if refresh == "full" or side != grid.resolution:
+                    grid = trace.CachedField(field, side, device=device)
                 elif refresh == "band":
                     grid.refresh(field, band=2 * grid.cell)
-                traced = trace.cached(grid, field, batch[2], batch[3], polish=batch[1])
+                traced = trace.cached(grid, field, batch.origins, batch.directions, polish=batch.mask)
             else:
-                traced = trace.published(field, batch[2], batch[3], generator=generator, polish=batch[1])
+                traced = trace.published(field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
         uniform = in_cube(config, generator).to(device)
         with parametrize.cached():
-            terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch))
+            before = field if grid is None else grid
+            terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch), photographs, before)
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
-        loss = loss + config.code_weight * geometry.code.square().sum()
+        loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
         priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
         loss.backward()
         if config.clip:
@@ -389,7 +423,7 @@ def fit(
         if step % 10 == 0 or step == total - 1:
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
             history.append(row)
-            seen = bool((traced.hit & batch[1]).any()) or not bool(batch[1].any())
+            seen = bool((traced.hit & batch.mask).any()) or not bool(batch.mask.any())
             unseen = 0 if seen else unseen + 1
             if what := trouble(row, unseen):
                 raise ValueError(f"scene {scene.name}: before step {step}, {what}")

@@ -389,6 +389,11 @@ def engine(results: Results) -> str:
     if fit.get("blur_px"):
         pixels = "one pixel" if fit["blur_px"] == 1 else f"{fit['blur_px']:g} pixels"
         said.append(f"the photographs blurred inside their masks by {pixels} (published: as they are)")
+    if fit.get("consistency_weight"):
+        said.append(
+            "a pixel compared with the colour network, and also with two other photographs, where the surface says that it is in "
+            "them {cite:p}`darmon2022,fu2022` (published: with the network alone)"
+        )
     if (points := fit.get("eikonal_points", 0.5)) != 0.5:
         said.append(f"{points:g} points in the cube for each ray, where the gradient is to have length one (published: 0.5)")
     if fit["point_octaves"]:

@@ -1,0 +1,82 @@
+"""Photo-consistency: a point of the surface looks alike in all the photographs that see it, so that a wrong surface shows itself.
+
+IDR learns colours and shape together, and the shape waits for the colours. Two photographs can be compared without any: the pixel
+of one is looked up in another, where the surface says that it is (the pixel warping of Darmon et al. 2022, "NeuralWarp"; the
+photometric consistency of Fu et al. 2022, "Geo-Neus"). This takes it that a place has one colour, from wherever it is seen.
+"""
+
+from typing import NamedTuple
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from heads import camera
+from heads.sdf import SDF
+
+OTHERS = 2  # photographs in which a pixel is looked up, at most
+FACING = 0.3  # the cosine between normal and direction of view from which on a camera sees a point well
+ON_THE_WAY = (0.03, 0.064, 0.098, 0.132, 0.166, 0.2, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)  # where something may be before it
+INNER_PX = 2  # so near the outline a pixel is partly of something else
+
+
+class Photographs(NamedTuple):
+    """What pixels are looked up in: `colours` (V, H, W, 3), `inner` (V, H, W) bool, the pixels that show nothing but the head,
+    `px_from_cam` (V, 3, 3) and `unit_from_cam` (V, 4, 4)."""
+
+    colours: Tensor
+    inner: Tensor
+    px_from_cam: Tensor
+    unit_from_cam: Tensor
+
+
+def inner(masks: Tensor) -> Tensor:
+    """The pixels of the masks (V, H, W) that are more than `INNER_PX` away from all that is outside."""
+    structure = ndimage.generate_binary_structure(2, 1)[None]  # no photograph is beside another
+    return torch.from_numpy(ndimage.binary_erosion(masks.numpy(), structure, iterations=INNER_PX))
+
+
+def draw_others(views: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """For pixels of photographs `views` (N,), of which there are `count`, other ones (N, M), each at most once; M may be 0."""
+    wanted = min(OTHERS, count - 1)
+    order = torch.rand((len(views), count - 1), generator=generator).argsort(1)[:, :wanted].to(views.device)
+    return (views[:, None] + 1 + order) % count
+
+
+def visible(points: Tensor, normals: Tensor, centres: Tensor, field: SDF) -> Tensor:
+    """Whether surface points (N, 3) with normals (N, 3) are seen from `centres` (N, M, 3): (N, M) bool.
+
+    They are where they face them and the field is positive on the way there.
+    """
+    towards = functional.normalize(centres - points[:, None], dim=-1)
+    facing = (functional.normalize(normals, dim=-1)[:, None] * towards).sum(-1) > FACING
+    distances = torch.tensor(ON_THE_WAY, device=points.device)
+    way = points[:, None, None] + distances[:, None] * towards[:, :, None]
+    return facing & (field(way.reshape(-1, 3)).view(way.shape[:-1]) > 0).all(-1)
+
+
+def disagreement(
+    points: Tensor, normals: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: SDF
+) -> Tensor:
+    """By how much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3).
+
+    The sum of absolute differences over all pairs in which the other photograph sees the point; it is differentiable in the
+    points alone. `normals` (N, 3) of any length and `field`, the distance, say what is seen.
+    """
+    if others.numel() == 0:
+        return points.new_zeros(())
+    count, height, width, _ = photographs.colours.shape
+    everywhere = camera.project(photographs.px_from_cam, photographs.unit_from_cam, points.expand(count, -1, -1))
+    places = everywhere.transpose(0, 1).take_along_dim(others[..., None], 1)  # (N, M, 2)
+    with torch.no_grad():
+        column, row = places.round().long().unbind(-1)
+        pictured = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        counts = pictured & photographs.inner[others, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        counts &= visible(points, normals, photographs.unit_from_cam[:, :3, 3][others], field)
+    below = places[..., 1] + others * height  # all photographs are one, the next below the last
+    size = torch.tensor([width, height * count], device=points.device) - 1
+    lookup = torch.stack([places[..., 0], below], dim=-1) / size * 2 - 1
+    picture = photographs.colours.flatten(0, 1).permute(2, 0, 1)[None]
+    seen = functional.grid_sample(picture, lookup[None], align_corners=True)[0].permute(1, 2, 0)  # (N, M, 3)
+    return ((seen - colours[:, None]).abs().sum(-1) * counts).sum()
