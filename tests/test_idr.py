@@ -127,8 +127,9 @@ def test_alpha_doubles_at_the_published_epochs() -> None:
 
 def test_the_cached_grid_is_refreshed_most_often_at_first() -> None:
     config = replace(idr.LAPTOP, refresh_every=25)
-    kinds = {step: kind for step in range(500) if (kind := idr.refresh_at(config, step))}
+    kinds = {step: kind for step in range(500) if (kind := idr.refresh_at(config, step, 500))}
     assert [step for step in kinds if step <= 50] == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50]
+    assert [step for step in range(150) if idr.refresh_at(config, step, 150)] == [*range(5, 50, 5), *range(50, 150, 25)]
     assert [step for step in kinds if step >= 100] == list(range(100, 500, 25))
     assert [step for step, kind in kinds.items() if kind == "full"] == [25, 50, 100, 200, 400]
 
@@ -164,6 +165,24 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
     assert terms["mask"].item() == pytest.approx(silhouette / len(points), rel=1e-3)
     _, gradient, _ = geometry.with_gradient(torch.cat([points[surface], uniform]))
     assert terms["eikonal"].item() == pytest.approx(((gradient.norm(dim=1) - 1) ** 2).mean().item(), rel=1e-4)
+    assert terms["consistency"].item() == 0  # nobody is compared with
+
+
+def test_what_photographs_disagree_in_is_a_loss_of_the_geometry_alone(ellipsoid_scene: Scene) -> None:
+    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
+    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    assert batch.others.shape == (TINY.rays, 2)
+    assert idr.Pixels(ellipsoid_scene, replace(TINY, consistency_weight=0.0), torch.device("cpu")).draw(
+        0, torch.Generator().manual_seed(0)
+    ).others.shape == (TINY.rays, 0)
+    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
+    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
+    grid = trace.CachedField(sdf.distance(geometry), 32)
+    traced = trace.cached(grid, sdf.distance(geometry), batch.origins, batch.directions, polish=batch.mask)
+    terms = idr.losses(geometry, colour, traced, batch, torch.zeros((1, 3)), 50.0, pixels.photographs, grid)
+    terms["consistency"].backward()
+    assert all(p.grad is None for p in colour.parameters())
+    assert any(p.grad is not None and bool(p.grad.any()) for p in geometry.parameters())
 
 
 def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene: Scene) -> None:
@@ -307,6 +326,12 @@ def test_a_fit_without_a_surface_says_after_which_step(ellipsoid_scene: Scene, m
 def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:
     with pytest.raises(ValueError, match=r"ellipsoid.*empty"):
         fit(replace(ellipsoid_scene, masks=torch.zeros_like(ellipsoid_scene.masks)))
-    for name, value in (("schedule", "slow"), ("tracer", "magic"), ("rays", 0), ("step_size", -1.0), ("rays_in_mask", 2.0)):
+    for name, value in (
+        ("schedule", "slow"),
+        ("tracer", "magic"),
+        ("rays", 0),
+        ("step_size", -1.0),
+        ("rays_in_mask", 2.0),
+    ):
         with pytest.raises(ValueError, match=name):
             replace(idr.PAPER, **{name: value})

@@ -195,6 +195,9 @@ def test_scores_are_means_of_the_errors_per_vertex(protocol: metric.Protocol) ->
     assert scores[f"head_{protocol}_mm"] == pytest.approx(errors.mean(), abs=1e-12)
     evaluation = metric.evaluate(mesh, truth)
     assert evaluation.scores == scores and np.array_equal(evaluation.errors_mm[protocol], errors)
+    alone = metric.evaluate(mesh, truth, protocols=[protocol])
+    assert alone.scores == {f"{name}_{protocol}_mm": scores[f"{name}_{protocol}_mm"] for name in metric.SCORES}
+    assert list(alone.errors_mm) == [protocol]
     face = metric.errors_mm(mesh, truth, protocol, region="face_sphere")[truth.regions["face_sphere"]]
     assert scores[f"face_{protocol}_mm"] == pytest.approx(face.mean(), abs=1e-12)
 

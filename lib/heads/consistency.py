@@ -5,6 +5,7 @@ of one is looked up in another, where the surface says that it is (the pixel war
 photometric consistency of Fu et al. 2022, "Geo-Neus"). This takes it that a place has one colour, from wherever it is seen.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from heads import camera
-from heads.sdf import SDF
 
 OTHERS = 2  # photographs in which a pixel is looked up, at most
 FACING = 0.3  # the cosine between normal and direction of view from which on a camera sees a point well
 ON_THE_WAY = (0.03, 0.064, 0.098, 0.132, 0.166, 0.2, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)  # where something may be before it
+BESIDE = 0.03  # where the field is asked for a normal
 INNER_PX = 2  # so near the outline a pixel is partly of something else
+Field = Callable[[Tensor], Tensor]  # rows of points (N, S, 3) -> signed distances (N, S), without gradients
 
 
 class Photographs(NamedTuple):
@@ -44,25 +46,26 @@ def draw_others(views: Tensor, count: int, generator: torch.Generator) -> Tensor
     return (views[:, None] + 1 + order) % count
 
 
-def visible(points: Tensor, normals: Tensor, centres: Tensor, field: SDF) -> Tensor:
-    """Whether surface points (N, 3) with normals (N, 3) are seen from `centres` (N, M, 3): (N, M) bool.
+def visible(points: Tensor, centres: Tensor, field: Field) -> Tensor:
+    """Whether surface points (N, 3) are seen from `centres` (N, M, 3): (N, M) bool.
 
-    They are where they face them and the field is positive on the way there.
+    They are where they face them and the field is positive on the way there. Normals are differences of the field.
     """
     towards = functional.normalize(centres - points[:, None], dim=-1)
-    facing = (functional.normalize(normals, dim=-1)[:, None] * towards).sum(-1) > FACING
+    aside = BESIDE * torch.eye(3, device=points.device)
+    beside = field(torch.cat([points[:, None] + aside, points[:, None] - aside], dim=1))  # (N, 6)
+    normals = functional.normalize(beside[:, :3] - beside[:, 3:], dim=-1)
+    facing = (normals[:, None] * towards).sum(-1) > FACING
     distances = torch.tensor(ON_THE_WAY, device=points.device)
-    way = points[:, None, None] + distances[:, None] * towards[:, :, None]
-    return facing & (field(way.reshape(-1, 3)).view(way.shape[:-1]) > 0).all(-1)
+    way = points[:, None, None] + distances[:, None] * towards[:, :, None]  # (N, M, S, 3)
+    return facing & (field(way.flatten(1, 2)).unflatten(1, way.shape[1:3]) > 0).all(-1)
 
 
-def disagreement(
-    points: Tensor, normals: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: SDF
-) -> Tensor:
+def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: Field) -> Tensor:
     """By how much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3).
 
-    The sum of absolute differences over all pairs in which the other photograph sees the point; it is differentiable in the
-    points alone. `normals` (N, 3) of any length and `field`, the distance, say what is seen.
+    The sum of absolute differences over all pairs in which the other photograph sees the point, which the field says; it is
+    differentiable in the points alone.
     """
     if others.numel() == 0:
         return points.new_zeros(())
@@ -73,7 +76,7 @@ def disagreement(
         column, row = places.round().long().unbind(-1)
         pictured = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         counts = pictured & photographs.inner[others, row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        counts &= visible(points, normals, photographs.unit_from_cam[:, :3, 3][others], field)
+        counts &= visible(points, photographs.unit_from_cam[:, :3, 3][others], field)
     below = places[..., 1] + others * height  # all photographs are one, the next below the last
     size = torch.tensor([width, height * count], device=points.device) - 1
     lookup = torch.stack([places[..., 0], below], dim=-1) / size * 2 - 1

@@ -26,7 +26,7 @@ SCHEDULES = ("readme", "shipped", "cosine")
 COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 START_CODES = ("mean", "zero")
-OFTEN = 4  # so many times refresh_every is how long the cached grid is refreshed most often
+OFTEN = 4  # so many times refresh_every is how long the cached grid is refreshed most often, at most
 TERMS = ("step", "epoch", "rgb", "mask", "eikonal", "consistency")  # of a row of the history
 
 
@@ -128,7 +128,7 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     colour_depth=3,
     point_octaves=6,
     colour_sees="no_view_dir",
-    steps_per_view=0.05,
+    steps_per_view=1 / 30,
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
@@ -243,7 +243,7 @@ def losses(
     uniform: Tensor,
     alpha: float,
     photographs: consistency.Photographs | None = None,
-    field: sdf.SDF | None = None,
+    field: consistency.Field | None = None,
 ) -> dict[str, Tensor]:
     """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last.
 
@@ -258,12 +258,13 @@ def losses(
     _, gradient, feature = geometry.with_gradient(torch.cat([x, uniform]))
     normal, feature = gradient[: len(x)], feature[: len(x)]
 
-    rgb = (colour(x, -v, normal, feature) - colours[surface]).abs().sum()
+    pixels = colours[surface]
+    rgb = (colour(x, -v, normal, feature) - pixels).abs().sum()
     silhouette = functional.binary_cross_entropy_with_logits(-alpha * value[~surface], mask[~surface].float(), reduction="sum")
     eikonal = ((gradient.norm(dim=-1) - 1) ** 2).mean()
     terms = {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal, "consistency": rgb.new_zeros(())}
     if photographs is not None and field is not None:
-        differ = consistency.disagreement(x, normal.detach(), colours[surface], others[surface], photographs, field)
+        differ = consistency.disagreement(x, pixels, others[surface], photographs, field)
         terms["consistency"] = differ / len(t)
     return terms
 
@@ -316,24 +317,26 @@ def alpha_at(config: Config, epoch: float) -> float:
     return config.alpha * 2.0 ** sum(epoch >= milestone for milestone in config.alpha_epochs)
 
 
-def refresh_at(config: Config, step: int) -> str:
+def early(config: Config, total: int) -> int:
+    """So many of `total` steps move the surface most, a third at most: the cached grid is coarse then, refreshed most often."""
+    return min(OFTEN * config.refresh_every, total // 3)
+
+
+def refresh_at(config: Config, step: int, total: int) -> str:
     """Whether the cached grid is refreshed before `step`: "full", "band" (near the surface), or "" for not at all.
 
-    The first steps move the surface most, and a new grid is exact: there the band is refreshed five times as often.
+    A new grid is exact: in the early steps the band is refreshed five times as often.
     """
     every = config.refresh_every
     if step > 0 and step % every == 0:
         times = step // every
         return "full" if times & (times - 1) == 0 or times % 8 == 0 else "band"  # at 1, 2, 4, 8, 16, 24, ... times
-    return "band" if 0 < step < OFTEN * every and step % max(1, every // 5) == 0 else ""
+    return "band" if 0 < step < early(config, total) and step % max(1, every // 5) == 0 else ""
 
 
 def grid_at(config: Config, step: int, total: int) -> int:
-    """Points a side of the cached grid at `step` of `total`.
-
-    Half as many as later while it is refreshed most often (`refresh_at`), but in the first third of the steps at most.
-    """
-    return max(2, config.grid // 2) if step < min(OFTEN * config.refresh_every, total // 3) else config.grid
+    """Points a side of the cached grid at `step` of `total`: half as many in the early steps."""
+    return max(2, config.grid // 2) if step < early(config, total) else config.grid
 
 
 StateOf = Callable[[], dict[str, Tensor]]
@@ -382,6 +385,10 @@ def fit(
     total = max(1, round(config.epochs * steps_per_epoch))
     frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
     grid = trace.CachedField(field, grid_at(config, 0, total), device=device) if config.tracer == "cached" else None
+
+    def rows(points: Tensor) -> Tensor:
+        return field(points.flatten(0, 1)).view(points.shape[:2])
+
     first = unseen = 0
     history: priors.History = []
     if resume is not None:
@@ -400,7 +407,7 @@ def fit(
         batch = pixels.draw(step, generator)
         with torch.no_grad(), parametrize.cached():
             if grid is not None:
-                refresh, side = refresh_at(config, step), grid_at(config, step, total)
+                refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
                 if refresh == "full" or side != grid.resolution:
                     grid = trace.CachedField(field, side, device=device)
                 elif refresh == "band":
@@ -410,8 +417,8 @@ def fit(
                 traced = trace.published(field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
         uniform = in_cube(config, generator).to(device)
         with parametrize.cached():
-            before = field if grid is None else grid
-            terms = losses(geometry, colour, traced, batch, uniform, alpha_at(config, epoch), photographs, before)
+            alpha = alpha_at(config, epoch)
+            terms = losses(geometry, colour, traced, batch, uniform, alpha, photographs, rows if grid is None else grid)
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
         loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
         priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))

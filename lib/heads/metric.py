@@ -9,7 +9,7 @@ Face: aligned and measured on region `face_sphere`. Head: aligned on `face`, mea
 from the truth to the prediction: a hole costs, surplus geometry does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,15 +51,21 @@ class Surface:
     tree: igl.AABB
 
 
-def evaluate(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> Evaluation:
+def evaluate(
+    mesh_mm: trimesh.Trimesh,
+    truth: Truth,
+    landmarks_mm: Mapping[str, np.ndarray] | None = None,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+) -> Evaluation:
     """The four numbers, mean distances over the true vertices of the face and of the head in both protocols, and the head's map.
 
-    `landmarks_mm` (name -> (3,)) are places on the prediction; without them it has to be in the scan's world already.
+    With one of the `protocols` alone they are two. `landmarks_mm` (name -> (3,)) are places on the prediction; without them it
+    has to be in the scan's world already.
     """
     _check(mesh_mm, truth)
     surface = build_surface(mesh_mm)
     scores, errors_mm = {}, {}
-    for protocol in PROTOCOLS:
+    for protocol in protocols:
         for name, region in SCORES.items():
             truth_from_prediction = _align(mesh_mm, surface, truth, protocol, region, landmarks_mm)
             chosen = truth.regions[region] if name == "face" else slice(None)
