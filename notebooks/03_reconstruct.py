@@ -80,8 +80,8 @@ else:
 plots.head(mesh.load(job.prior_folder / "mesh.ply")) if job.prior != "sphere" else start.name
 
 # %% [markdown]
-# Now the fit itself. The three losses are those of the colours, of the silhouettes, and of a gradient that should
-# have length one.
+# Now the fit itself. The first three losses are those of the colours, of the silhouettes, and of a gradient that should
+# have length one. The fourth, which IDR does not have, is by how much photographs disagree with each other at the surface.
 
 # %%
 import time
