@@ -326,12 +326,6 @@ def test_a_fit_without_a_surface_says_after_which_step(ellipsoid_scene: Scene, m
 def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) -> None:
     with pytest.raises(ValueError, match=r"ellipsoid.*empty"):
         fit(replace(ellipsoid_scene, masks=torch.zeros_like(ellipsoid_scene.masks)))
-    for name, value in (
-        ("schedule", "slow"),
-        ("tracer", "magic"),
-        ("rays", 0),
-        ("step_size", -1.0),
-        ("rays_in_mask", 2.0),
-    ):
+    for name, value in (("schedule", "slow"), ("tracer", "magic"), ("rays", 0), ("step_size", -1.0), ("rays_in_mask", 2.0)):
         with pytest.raises(ValueError, match=name):
             replace(idr.PAPER, **{name: value})

@@ -202,8 +202,10 @@ class Pixels:
             raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
         around = near(scene.masks, config.near_px) if config.rays_near_mask else torch.zeros_like(scene.masks)
         self.near = around.flatten().nonzero()[:, 0].to(device)
-        inner = consistency.inner(scene.masks).to(device)
-        self.photographs = consistency.Photographs(self.colours, inner, self.px_from_cam, self.unit_from_cam)
+        self.photographs = None  # that pixels are compared with
+        if config.consistency_weight:
+            inner = consistency.inner(scene.masks).to(device)
+            self.photographs = consistency.Photographs(self.colours, inner, self.px_from_cam, self.unit_from_cam)
 
     def draw(self, step: int, generator: torch.Generator) -> Batch:
         """The rays of this step, N = `rays`; they are compared with other photographs where that has a weight."""
@@ -220,8 +222,7 @@ class Pixels:
         view, row, column = index // (height * width), index // width % height, index % width
         pixels = torch.stack([column, row], dim=-1).float()[:, None]
         origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
-        compared = self.config.consistency_weight > 0
-        others = consistency.draw_others(view, views, generator) if compared else view.new_zeros((count, 0))
+        others = consistency.draw_others(view, views, generator) if self.photographs else view.new_zeros((count, 0))
         colours, mask = self.colours[view, row, column], self.masks[view, row, column]
         return Batch(colours, mask, origins[:, 0], directions[:, 0], others)
 
@@ -380,7 +381,6 @@ def fit(
 
     field = sdf.distance(geometry)
     pixels = Pixels(scene, config, device)
-    photographs = pixels.photographs if config.consistency_weight else None
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
     frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
@@ -418,7 +418,7 @@ def fit(
         uniform = in_cube(config, generator).to(device)
         with parametrize.cached():
             alpha = alpha_at(config, epoch)
-            terms = losses(geometry, colour, traced, batch, uniform, alpha, photographs, rows if grid is None else grid)
+            terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, rows if grid is None else grid)
         loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
         loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
         priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
