@@ -2,7 +2,8 @@
 
 Each group of measurements runs in a process of its own, so that its peak memory is its own. Times are medians, those of
 steps and of heads means, with as many threads as torch takes unless a name says otherwise. The heads are built-in ones of no
-study. Nothing here is a test.
+study. On a machine with a GPU the fits run there, and the rows belong into a table of their own:
+`bench.py --out results/bench_gpu.csv floor published_step laptop_step published_head`. Nothing here is a test.
 """
 
 import argparse
@@ -18,11 +19,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from heads import h3ds, idr, mesh, metric, priors, runs, sdf, synthetic
@@ -63,18 +66,19 @@ class Enough(Exception):
     """Ends a fit before its surface is extracted."""
 
 
-def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: int) -> list[float]:
-    """The seconds of each of the first `steps` steps of a fit but the very first, the grid's refreshes among them."""
+def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: int, first: int = 1) -> float:
+    """The mean seconds of the steps after the `first` ones of a fit, up to `steps`, the grid's refreshes among them."""
     at: list[float] = []
 
     def on_step(step: int, total: int, terms: dict[str, float], state: object) -> None:
-        at.append(now())
+        if step in (first, steps):
+            at.append(now())
         if step == steps:
             raise Enough
 
     with suppress(Enough):
         idr.fit(scene, start, config, on_step=on_step)
-    return [after - before for before, after in pairwise(at)]
+    return (at[1] - at[0]) / (steps - first) if steps > first else 0.0
 
 
 def _warm_up() -> None:
@@ -139,15 +143,15 @@ def cold_start() -> Rows:
 def published_step() -> Rows:
     """One step at the published size: the published tracing against the cached grid, turn by turn on one scene.
 
-    The grid's is the mean of 26 steps after the first, where its refreshes are most frequent.
+    The grid's is the mean of 26 steps after the first, where its refreshes are most frequent; on a GPU, whose steps are recorded
+    by then, of 100 after the tenth.
     """
     scene, start = photographs(), sphere(PAPER)
-    published, cached = replace(PAPER, tracer="published"), PAPER
-    slow: list[float] = []
-    fast: list[float] = []
+    published, (steps, first) = replace(PAPER, tracer="published"), (110, 10) if DEVICE == "cuda" else (27, 1)
+    slow, fast = [], []
     for _ in range(3):
-        slow += step_seconds(scene, start, published, 3)
-        fast.append(statistics.mean(step_seconds(scene, start, cached, 27)))
+        slow.append(step_seconds(scene, start, published, 3))
+        fast.append(step_seconds(scene, start, PAPER, steps, first))
     before, after = statistics.median(slow), statistics.median(fast)
     return [
         ("published_tracing_step_s", before, "s"),
@@ -156,30 +160,75 @@ def published_step() -> Rows:
     ]
 
 
+class Moved(TorchDispatchMode):
+    """Counts the bytes that matrix products read and write, each operand once."""
+
+    PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.name().split(".")[0] in self.PRODUCTS:
+            self.bytes += sum(tensor.nbytes for tensor in (*args, result) if isinstance(tensor, Tensor))
+        return result
+
+
 def floor() -> Rows:
-    """What the matrix products of a step would take at the rate of a large one: one between refreshes, of either size."""
-    side = torch.rand((2048, 2048), device=DEVICE)
-    rate = 2 * 2048**3 / timed(lambda: side @ side)
-    rows: Rows = [("matrix_product_gflop_per_s", rate / 1e9, "Gflop/s")]
+    """What the matrix products of a step would take at the rate of a large one, and their operands at that of a large copy.
+
+    The step is one between refreshes, of either size.
+    """
+    side = torch.rand((8192 if DEVICE == "cuda" else 2048,) * 2, device=DEVICE)
+    rate = 2 * len(side) ** 3 / timed(lambda: side @ side)
+    large = torch.rand(2**30 if DEVICE == "cuda" else 2**26, device=DEVICE)
+    bandwidth = 2 * large.nbytes / timed(large.clone)
+    rows: Rows = [
+        ("matrix_product_gflop_per_s", rate / 1e9, "Gflop/s"),
+        ("copy_gb_per_s", bandwidth / 1e9, "GB/s"),
+    ]
     for name, config in {"published": PAPER, "laptop": LAPTOP}.items():
         counted = []
         for steps in (1, 2):
-            with FlopCounterMode(display=False) as counter:
+            with FlopCounterMode(display=False) as counter, Moved() as moved:
                 step_seconds(photographs(), sphere(config), config, steps)
-            counted.append(counter.get_total_flops())
-        operations = counted[1] - counted[0]
-        rows += [(f"{name}_step_gflop", operations / 1e9, "Gflop"), (f"{name}_step_floor_ms", 1000 * operations / rate, "ms")]
+            counted.append((counter.get_total_flops(), moved.bytes))
+        operations, moved_bytes = (second - first for first, second in zip(*counted, strict=True))
+        rows += [
+            (f"{name}_step_gflop", operations / 1e9, "Gflop"),
+            (f"{name}_step_floor_ms", 1000 * operations / rate, "ms"),
+            (f"{name}_step_gb", moved_bytes / 1e9, "GB"),
+            (f"{name}_step_floor_of_bytes_ms", 1000 * moved_bytes / bandwidth, "ms"),
+        ]
     return rows
 
 
 def laptop_step() -> Rows:
-    """One step of LAPTOP, the mean of its first hundred, with one thread and with all."""
+    """One step of LAPTOP, the mean of its first hundred, with one thread and with all; on a GPU, of those that are recorded."""
+    if DEVICE == "cuda":
+        return [("laptop_step_ms", 1000 * step_seconds(photographs(), sphere(), LAPTOP, 190, 90), "ms")]
     rows: Rows = []
     for threads in sorted({1, torch.get_num_threads()}):
         torch.set_num_threads(threads)
-        seconds = statistics.mean(step_seconds(photographs(), sphere(), LAPTOP, 101))
+        seconds = step_seconds(photographs(), sphere(), LAPTOP, 101)
         rows.append((f"laptop_step_with_{threads}_threads_ms", 1000 * seconds, "ms"))
     return rows
+
+
+def published_head() -> Rows:
+    """On a GPU, whole heads at the published size from a sphere, all 6,000 steps: read, fitted, extracted, scored (rigid)."""
+    if DEVICE != "cuda":
+        print("published_head is left out: it takes hours without a GPU")
+        return []
+    step_seconds(photographs(), sphere(PAPER), PAPER, 10)
+    seconds, scores = zip(*(_head(head, sphere(PAPER), PAPER) for head in HEADS), strict=True)
+    means = [
+        (f"published_head_{region}_mm", statistics.mean(score[f"{region}_rigid_mm"] for score in scores), "mm")
+        for region in ("face", "head")
+    ]
+    return [("published_head_s", statistics.mean(seconds), "s"), *means]
 
 
 def from_a_sphere() -> Rows:
@@ -203,13 +252,8 @@ def _error_by_seconds(name: str, start: priors.Prior) -> Rows:
     rows: Rows = []
     _warm_up()
     for steps in STEPS:
-        seconds, scores = [], []
-        for head in HEADS:
-            config = replace(LAPTOP, steps_per_view=steps / (3 * LAPTOP.epochs))
-            began = now()
-            found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
-            scores.append(metric.evaluate(found.mesh_mm, h3ds.load_truth(data(), head), protocols=["rigid"]).scores)
-            seconds.append(now() - began)
+        config = replace(LAPTOP, steps_per_view=steps / (3 * LAPTOP.epochs))
+        seconds, scores = zip(*(_head(head, start, config) for head in HEADS), strict=True)
         label = f"head_from_{name}_by_steps_{steps}"
         rows.append((f"{label}_s", statistics.mean(seconds), "s"))
         rows += [
@@ -217,6 +261,14 @@ def _error_by_seconds(name: str, start: priors.Prior) -> Rows:
             for region in ("face", "head")
         ]
     return rows
+
+
+def _head(head: str, start: priors.Prior, config: idr.Config) -> tuple[float, dict[str, float]]:
+    """The seconds of a head from three photographs, read, fitted, extracted and scored, and its scores."""
+    began = now()
+    found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
+    scores = metric.evaluate(found.mesh_mm, h3ds.load_truth(data(), head), protocols=["rigid"]).scores
+    return now() - began, scores
 
 
 def prior_of_one_scan() -> Rows:
@@ -273,7 +325,7 @@ def growth() -> Rows:
     def measure(what: str, values: Sequence[int], changed: Callable[[int], idr.Config]) -> None:
         for value in values:
             config, views = changed(value), value if what == "views" else 3
-            seconds = statistics.mean(step_seconds(photographs(views), sphere(config), config, 26))
+            seconds = step_seconds(photographs(views), sphere(config), config, 26)
             rows.append((f"step_by_{what}_{value}_ms", 1000 * seconds, "ms"))
 
     measure("rays", (256, 512, 1024, 2048, 4096), lambda rays: replace(LAPTOP, rays=rays))
@@ -312,6 +364,7 @@ GROUPS: dict[str, Callable[[], Rows]] = {
         published_step,
         floor,
         laptop_step,
+        published_head,
         from_a_sphere,
         prior_of_one_scan,
         from_a_prior,
@@ -329,7 +382,8 @@ GROUPS: dict[str, Callable[[], Rows]] = {
 
 def measured(group: str) -> Rows:
     """The rows of one group, and the peak memory of the process that made them, this one."""
-    return [*GROUPS[group](), (f"peak_of_{group}_mb", runs.peak_mb(), "MB")]
+    rows = GROUPS[group]()
+    return [*rows, (f"peak_of_{group}_mb", runs.peak_mb(DEVICE), "MB")] if rows else []
 
 
 def machine() -> str:
@@ -338,7 +392,8 @@ def machine() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     cpu = named[0] if named else platform.processor() or platform.machine()
-    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    gpu = [torch.cuda.get_device_name()] if DEVICE == "cuda" else []
+    return ", ".join([*gpu, cpu, f"{os.cpu_count()} cores", f"Python {platform.python_version()}", f"torch {torch.__version__}"])
 
 
 def main() -> None:
@@ -353,6 +408,8 @@ def main() -> None:
     for group in given.groups or GROUPS:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
             rows = alone.submit(measured, group).result()
+        if not rows:
+            continue
         new = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit} | where for name, value, unit in rows])
         print(new[["name", "value", "unit"]].to_string(index=False, header=False), flush=True)
         table = pd.concat([table[~table["name"].isin(new["name"])], new], ignore_index=True)

@@ -27,7 +27,7 @@ def disagreement(scene: Scene, points: Tensor, other: int) -> float:
     """Of grey pixels with what the photograph `other` has at their points."""
     others = torch.full((len(points), 1), other)
     grey = torch.zeros_like(points)
-    return consistency.disagreement(points, grey, others, photographs(scene), ellipsoid_distance).item()
+    return consistency.disagreement(points, grey, others, photographs(scene), ellipsoid_distance).sum().item()
 
 
 def pixels_of_the_first(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -53,7 +53,7 @@ def test_photographs_agree_at_the_surface_and_a_gradient_leads_back_to_it(ellips
     for offset in (-0.1, -0.05, -0.02, 0.0, 0.02, 0.05, 0.1):
         moved = torch.full_like(t, offset, requires_grad=True)
         points = origins + (t + moved)[:, None] * directions
-        total = consistency.disagreement(points, colours, others, photographs(ellipsoid_scene), empty)
+        total = consistency.disagreement(points, colours, others, photographs(ellipsoid_scene), empty).sum()
         total.backward()
         assert moved.grad is not None
         at[offset], pull[offset] = total.item(), moved.grad.mean().item()
@@ -106,8 +106,8 @@ def test_one_photograph_alone_agrees_with_itself(ellipsoid_scene: Scene) -> None
     points, _ = surface(10)
     nobody = torch.zeros((10, 0), dtype=torch.long)
     given = (nobody, photographs(ellipsoid_scene), ellipsoid_distance)
-    assert consistency.disagreement(points, torch.zeros((10, 3)), *given) == 0
-    assert consistency.disagreement(points[:0], torch.zeros((0, 3)), nobody[:0], *given[1:]) == 0
+    assert not consistency.disagreement(points, torch.zeros((10, 3)), *given).any()
+    assert consistency.disagreement(points[:0], torch.zeros((0, 3)), nobody[:0], *given[1:]).shape == (0,)
 
 
 def test_pixels_near_the_outline_are_left_out() -> None:

@@ -152,6 +152,8 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
 
     surface = traced.hit & batch.mask
     points = batch.origins + traced.t_surface.where(surface, traced.t_closest)[:, None] * batch.directions
+    last = -(field(points) / traced.slope)[surface].clamp(-trace.LAST, trace.LAST)
+    points[surface] += last[:, None] * batch.directions[surface]
     silhouette, rgb = 0.0, 0.0
     for index in range(len(points)):  # the slow twin: one ray at a time
         value, normal, feature = geometry.with_gradient(points[index : index + 1])
@@ -183,6 +185,55 @@ def test_what_photographs_disagree_in_is_a_loss_of_the_geometry_alone(ellipsoid_
     terms["consistency"].backward()
     assert all(p.grad is None for p in colour.parameters())
     assert any(p.grad is not None and bool(p.grad.any()) for p in geometry.parameters())
+
+
+def test_one_pass_asks_the_network_less_and_says_the_same(ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
+    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
+    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
+    field = sdf.distance(geometry)
+    traced = trace.cached(trace.CachedField(field, 64), field, batch.origins, batch.directions, polish=batch.mask)
+    asked, hidden = 0, sdf.ImplicitNetwork._hidden
+
+    def counting(self: sdf.ImplicitNetwork, x: Tensor, code: Tensor | None) -> Any:
+        nonlocal asked
+        asked += len(x)
+        return hidden(self, x, code)
+
+    monkeypatch.setattr(sdf.ImplicitNetwork, "_hidden", counting)
+    found, points = [], []
+    for one_pass in (False, True):
+        asked = 0
+        found.append(idr.losses(geometry, colour, traced, batch, torch.zeros((9, 3)), 50.0, one_pass=one_pass))
+        points.append(asked)
+    surface = int((traced.hit & batch.mask).sum())
+    assert points == [len(batch.mask) + surface + 9, len(batch.mask) + 9]
+    for name, term in found[0].items():
+        torch.testing.assert_close(found[1][name], term, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_rays_that_a_gpu_computes_but_that_are_not_on_the_surface_do_not_count(
+    ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch, one_pass: bool
+) -> None:
+    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
+    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
+    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
+    grid = trace.CachedField(sdf.distance(geometry), 32)
+    traced = trace.cached(grid, sdf.distance(geometry), batch.origins, batch.directions, polish=batch.mask)
+    parameters = [p for p in (*geometry.parameters(), *colour.parameters()) if p.numel()]
+    uniform = torch.rand((30, 3), generator=torch.Generator().manual_seed(1))
+
+    def terms_and_slopes() -> list[Tensor]:
+        terms = idr.losses(geometry, colour, traced, batch, uniform, 50.0, pixels.photographs, grid, one_pass)
+        return [*terms.values(), *torch.autograd.grad(sum(terms.values()), parameters)]
+
+    alone = terms_and_slopes()
+    monkeypatch.setattr(trace, "chosen", lambda wanted: torch.arange(len(wanted)))
+    for one, other in zip(alone, terms_and_slopes(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene: Scene) -> None:

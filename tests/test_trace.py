@@ -47,7 +47,10 @@ def test_tracing_a_sphere_is_the_quadratic_formula(tracer: str) -> None:
     result = run(tracer, sphere, origins, directions)
     assert torch.equal(result.hit[~grazing], hit[~grazing])
     both = hit & ~grazing
-    assert (result.t_surface - near)[both].abs().max() < 1e-4
+    assert (result.t_surface - near)[both].abs().max() < (1e-4 if tracer == "published" else 3e-3)
+    at = origins + result.t_surface[:, None] * directions
+    points = trace.differentiable_intersection(result.t_surface, origins, directions, sphere(at), result.slope)
+    assert sphere(points)[both].abs().max() < 1e-4
     slope = ((origins + near[:, None] * directions) / RADIUS * directions).sum(1)
     assert (result.slope - slope)[both & (slope < -0.3)].abs().max() < 0.05
 
@@ -95,9 +98,30 @@ def test_only_polished_rays_ask_the_network() -> None:
     grid = trace.CachedField(sphere, 32)
 
     def forbidden(points: Tensor) -> Tensor:
-        raise AssertionError("the network was asked")
+        assert len(points) == 0, "the network was asked"
+        return points.new_zeros(0)
 
     trace.cached(grid, forbidden, origins, directions, polish=torch.zeros(100, dtype=torch.bool))
+
+
+def test_rays_that_a_gpu_computes_but_nobody_wanted_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins, directions = rays(500)
+    grid = trace.CachedField(blobs, 16)  # coarse enough that the steps on the true field move something
+    polish = torch.rand(500, generator=torch.Generator().manual_seed(1)) < 0.5
+    some = trace.cached(grid, blobs, origins, directions, polish=polish)
+    monkeypatch.setattr(trace, "chosen", lambda wanted: torch.arange(len(wanted)))
+    for one, other in zip(some, trace.cached(grid, blobs, origins, directions, polish=polish), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(some.t_surface, trace.cached(grid, blobs, origins, directions).t_surface)
+
+
+def test_a_grid_that_is_made_anew_stays_where_it_was_unless_its_size_changes() -> None:
+    grid = trace.CachedField(sphere, 32)
+    values = grid.values
+    grid.remake(blobs, 32)
+    assert grid.values is values and torch.equal(values, trace.CachedField(blobs, 32).values)
+    grid.remake(blobs, 16)
+    assert grid.resolution == 16 and torch.equal(grid.values, trace.CachedField(blobs, 16).values)
 
 
 @pytest.mark.parametrize("tracer", ["published", "cached"])
@@ -128,7 +152,7 @@ def test_intersection_moves_as_the_sphere_grows() -> None:
     radius = torch.tensor(RADIUS, requires_grad=True)
     moved = trace.differentiable_intersection(t, origins, directions, surface.norm(dim=1) - radius, slope)
     (derivative,) = torch.autograd.grad(((moved - origins) * directions).sum(1)[steep].sum(), radius)
-    assert torch.allclose(moved, surface)
+    assert torch.allclose(moved, surface, atol=1e-5)
     expected = (1 / slope)[steep].sum()  # dt/dr of |c + t v| = r
     assert torch.allclose(derivative, expected, rtol=1e-4)
 

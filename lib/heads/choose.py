@@ -122,10 +122,7 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
             rays = (values[part].to(device) for values in (colours, mask, origins, directions, nobody))
             batch = idr.Batch(*rays)
             with torch.no_grad():
-                if grid is not None:
-                    traced = trace.cached(grid, field, batch.origins, batch.directions, polish=batch.mask)
-                else:
-                    traced = trace.published(field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
+                traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
             nowhere = torch.zeros((1, 3), device=device)  # the eikonal term is not asked for
             terms = idr.losses(geometry, colour, traced, batch, nowhere, config.alpha)
             sums = {name: total + terms[name].item() * len(batch.mask) for name, total in sums.items()}

@@ -17,7 +17,7 @@ from heads import camera
 
 OTHERS = 2  # photographs in which a pixel is looked up, at most
 FACING = 0.3  # the cosine between normal and direction of view from which on a camera sees a point well
-ON_THE_WAY = (0.03, 0.064, 0.098, 0.132, 0.166, 0.2, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0)  # where something may be before it
+ON_THE_WAY = ((0.03, 0.2, 6), (0.25, 1.0, 6))  # where something may be before it: from, to, how many points evenly
 BESIDE = 0.03  # where the field is asked for a normal
 INNER_PX = 2  # so near the outline a pixel is partly of something else
 Field = Callable[[Tensor], Tensor]  # rows of points (N, S, 3) -> signed distances (N, S), without gradients
@@ -56,19 +56,18 @@ def visible(points: Tensor, centres: Tensor, field: Field) -> Tensor:
     beside = field(torch.cat([points[:, None] + aside, points[:, None] - aside], dim=1))  # (N, 6)
     normals = functional.normalize(beside[:, :3] - beside[:, 3:], dim=-1)
     facing = (normals[:, None] * towards).sum(-1) > FACING
-    distances = torch.tensor(ON_THE_WAY, device=points.device)
+    distances = torch.cat([torch.linspace(*some, device=points.device) for some in ON_THE_WAY])
     way = points[:, None, None] + distances[:, None] * towards[:, :, None]  # (N, M, S, 3)
     return facing & (field(way.flatten(1, 2)).unflatten(1, way.shape[1:3]) > 0).all(-1)
 
 
 def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: Field) -> Tensor:
-    """By how much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3).
+    """By how much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3): (N,).
 
-    The sum of absolute differences over all pairs in which the other photograph sees the point, which the field says; it is
-    differentiable in the points alone.
+    The sum of absolute differences over those that see the point, which the field says; differentiable in the points alone.
     """
     if others.numel() == 0:
-        return points.new_zeros(())
+        return points.new_zeros(len(points))
     count, height, width, _ = photographs.colours.shape
     everywhere = camera.project(photographs.px_from_cam, photographs.unit_from_cam, points.expand(count, -1, -1))
     places = everywhere.transpose(0, 1).take_along_dim(others[..., None], 1)  # (N, M, 2)
@@ -78,8 +77,7 @@ def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: P
         counts = pictured & photographs.inner[others, row.clamp(0, height - 1), column.clamp(0, width - 1)]
         counts &= visible(points, photographs.unit_from_cam[:, :3, 3][others], field)
     below = places[..., 1] + others * height  # all photographs are one, the next below the last
-    size = torch.tensor([width, height * count], device=points.device) - 1
-    lookup = torch.stack([places[..., 0], below], dim=-1) / size * 2 - 1
+    lookup = torch.stack([places[..., 0] / (width - 1), below / (height * count - 1)], dim=-1) * 2 - 1
     picture = photographs.colours.flatten(0, 1).permute(2, 0, 1)[None]
     seen = functional.grid_sample(picture, lookup[None], align_corners=True)[0].permute(1, 2, 0)  # (N, M, 3)
-    return ((seen - colours[:, None]).abs().sum(-1) * counts).sum()
+    return ((seen - colours[:, None]).abs().sum(-1) * counts).sum(-1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from heads import camera, consistency, mesh, priors, sdf, trace
+from heads import camera, consistency, cuda_graph, mesh, priors, sdf, trace
 from heads.colour import ColourNetwork
 from heads.colour import Shape as ColourShape
 from heads.scene import Reconstruction, Scene
@@ -57,6 +57,7 @@ class Config:
     consistency_weight: float = 0.0  # of the difference between photographs at a surface point, 0 as published: not compared
     eikonal_weight: float = 0.1
     eikonal_points: float = 0.5  # drawn in the cube for it, for each ray
+    one_pass: bool = False  # normals and features are those of where the tracer ended, not as published of the point that moves
     mask_weight: float = 100.0
     muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
     muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
@@ -128,7 +129,7 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     colour_depth=3,
     point_octaves=6,
     colour_sees="no_view_dir",
-    steps_per_view=1 / 30,
+    steps_per_view=0.04,
     rays=1024,
     mixed_views=True,
     rays_in_mask=0.75,
@@ -136,6 +137,7 @@ LAPTOP = Config(  # why these, and what else was tried: LOG.md
     blur_px=1.0,
     consistency_weight=1.0,
     eikonal_points=0.25,
+    one_pass=True,
     schedule="cosine",
     step_size=5e-4,
     muon_step_size=2e-3,
@@ -192,43 +194,54 @@ class Pixels:
     """Draws pixels of a scene with their colours, mask and rays: of one photograph a step as published, or of all mixed."""
 
     def __init__(self, scene: Scene, config: Config, device: torch.device) -> None:
-        self.config, self.device = config, device
-        images = blurred(scene.images, scene.masks, config.blur_px) if config.blur_px else scene.images
-        self.colours = (images * 2 - 1).to(device)
-        self.masks = scene.masks.to(device)
-        self.px_from_cam, self.unit_from_cam = scene.px_from_cam.to(device), scene.unit_from_cam.to(device)
-        self.inside = scene.masks.flatten().nonzero()[:, 0].to(device)
+        self.config, self.shape = config, scene.masks.shape
+        views, height, width = self.shape
+        self.inside = scene.masks.flatten().nonzero()[:, 0]
         if len(self.inside) == 0:
             raise ValueError(f"scene {scene.name}: the masks of views {list(scene.views)} are all empty")
         around = near(scene.masks, config.near_px) if config.rays_near_mask else torch.zeros_like(scene.masks)
-        self.near = around.flatten().nonzero()[:, 0].to(device)
+        self.near = around.flatten().nonzero()[:, 0]
+        row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        pixels = torch.stack([column, row], dim=-1).flatten(0, 1).float()
+        _, directions = camera.rays(scene.px_from_cam, scene.unit_from_cam, pixels.expand(views, -1, 2))
+        self.directions, self.masks = directions.flatten(0, 1).to(device), scene.masks.flatten().to(device)
+        images = blurred(scene.images, scene.masks, config.blur_px) if config.blur_px else scene.images
+        colours, unit_from_cam = (images * 2 - 1).to(device), scene.unit_from_cam.to(device)
+        self.colours, self.centres = colours.flatten(0, 2), unit_from_cam[:, :3, 3]
         self.photographs = None  # that pixels are compared with
         if config.consistency_weight:
             inner = consistency.inner(scene.masks).to(device)
-            self.photographs = consistency.Photographs(self.colours, inner, self.px_from_cam, self.unit_from_cam)
+            self.photographs = consistency.Photographs(colours, inner, scene.px_from_cam.to(device), unit_from_cam)
 
     def draw(self, step: int, generator: torch.Generator) -> Batch:
         """The rays of this step, N = `rays`; they are compared with other photographs where that has a weight."""
-        views, height, width = self.masks.shape
+        return self.at(*self.choose(step, generator))
+
+    def choose(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Which pixels this step is about, (N,) numbers, all photographs one after the other; and the `others` of each."""
+        views, height, width = self.shape
         count = self.config.rays
         if self.config.mixed_views:
             in_mask = round(count * self.config.rays_in_mask)
             near_mask = round(count * self.config.rays_near_mask) if len(self.near) else 0
-            inside = self._some(self.inside, in_mask, generator)
-            anywhere = torch.randint(views * height * width, (count - in_mask - near_mask,), generator=generator).to(self.device)
-            index = torch.cat([inside, anywhere, self._some(self.near, near_mask, generator)])
+            inside = _some(self.inside, in_mask, generator)
+            anywhere = torch.randint(views * height * width, (count - in_mask - near_mask,), generator=generator)
+            index = torch.cat([inside, anywhere, _some(self.near, near_mask, generator)])
         else:
-            index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator).to(self.device)
-        view, row, column = index // (height * width), index // width % height, index % width
-        pixels = torch.stack([column, row], dim=-1).float()[:, None]
-        origins, directions = camera.rays(self.px_from_cam[view], self.unit_from_cam[view], pixels)
-        others = consistency.draw_others(view, views, generator) if self.photographs else view.new_zeros((count, 0))
-        colours, mask = self.colours[view, row, column], self.masks[view, row, column]
-        return Batch(colours, mask, origins[:, 0], directions[:, 0], others)
+            index = (step % views) * height * width + torch.randint(height * width, (count,), generator=generator)
+        view = index // (height * width)
+        return index, consistency.draw_others(view, views, generator) if self.photographs else view.new_zeros((count, 0))
 
-    def _some(self, of: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """`count` of the pixels `of`, which may be none where none is wanted."""
-        return of[torch.randint(max(1, len(of)), (count,), generator=generator).to(self.device)]
+    def at(self, index: Tensor, others: Tensor) -> Batch:
+        """The rays of these pixels, which are on the device, as the photographs are."""
+        _, height, width = self.shape
+        origins = self.centres[index // (height * width)]
+        return Batch(self.colours[index], self.masks[index], origins, self.directions[index], others)
+
+
+def _some(of: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` of the pixels `of`, which may be none where none is wanted."""
+    return of[torch.randint(max(1, len(of)), (count,), generator=generator)]
 
 
 def in_cube(config: Config, generator: torch.Generator) -> Tensor:
@@ -242,31 +255,43 @@ def losses(
     traced: trace.Trace,
     batch: Batch,
     uniform: Tensor,
-    alpha: float,
+    alpha: float | Tensor,
     photographs: consistency.Photographs | None = None,
     field: consistency.Field | None = None,
+    one_pass: bool = False,
 ) -> dict[str, Tensor]:
     """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last.
 
     A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to see what hides a point from them.
+    With `one_pass` the network is asked once for the distance, the normal and the features of a surface point.
     """
     colours, mask, origins, directions, others = batch
     surface = traced.hit & mask
     t = traced.t_surface.where(surface, traced.t_closest)
-    value = geometry.distance(origins + t[:, None] * directions)
-    v = directions[surface]
-    x = trace.differentiable_intersection(t[surface], origins[surface], v, value[surface], traced.slope[surface])
-    _, gradient, feature = geometry.with_gradient(torch.cat([x, uniform]))
+    points = origins + t[:, None] * directions
+    rays = trace.chosen(surface)
+    counts, v = surface[rays], directions[rays]  # a ray that was not chosen for its surface does not count
+    if one_pass:
+        rest = trace.chosen(~surface)
+        distance, gradient, feature = geometry.with_gradient(torch.cat([points[rays], uniform]))
+        value = torch.zeros_like(t).index_copy(0, rays, distance[: len(rays)])
+        value = value.index_copy(0, rest, geometry.distance(points[rest]))
+    else:
+        value = geometry.distance(points)
+    x = trace.differentiable_intersection(t[rays], origins[rays], v, value[rays], traced.slope[rays])
+    if not one_pass:
+        _, gradient, feature = geometry.with_gradient(torch.cat([x, uniform]))
     normal, feature = gradient[: len(x)], feature[: len(x)]
 
-    pixels = colours[surface]
-    rgb = (colour(x, -v, normal, feature) - pixels).abs().sum()
-    silhouette = functional.binary_cross_entropy_with_logits(-alpha * value[~surface], mask[~surface].float(), reduction="sum")
-    eikonal = ((gradient.norm(dim=-1) - 1) ** 2).mean()
+    pixels = colours[rays]
+    rgb = ((colour(x, -v, normal, feature) - pixels).abs() * counts[:, None]).sum()
+    silhouette = functional.binary_cross_entropy_with_logits(-alpha * value, mask.float(), (~surface).float(), reduction="sum")
+    also = torch.cat([counts, counts.new_ones(len(uniform))])
+    eikonal = ((gradient.norm(dim=-1) - 1) ** 2 * also).sum() / also.sum()
     terms = {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal, "consistency": rgb.new_zeros(())}
     if photographs is not None and field is not None:
-        differ = consistency.disagreement(x, pixels, others[surface], photographs, field)
-        terms["consistency"] = differ / len(t)
+        differ = consistency.disagreement(x, pixels, others[rays], photographs, field)
+        terms["consistency"] = (differ * counts).sum() / len(t)
     return terms
 
 
@@ -389,12 +414,30 @@ def fit(
     def rows(points: Tensor) -> Tensor:
         return field(points.flatten(0, 1)).view(points.shape[:2])
 
+    def work(index: Tensor, others: Tensor, uniform: Tensor, alpha: Tensor) -> dict[str, Tensor]:
+        batch = pixels.at(index, others)
+        with torch.no_grad(), parametrize.cached():
+            traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
+        with parametrize.cached():
+            to_see = rows if grid is None else grid
+            terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, to_see, config.one_pass)
+        loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
+        loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
+        loss.backward()
+        if config.clip:
+            nn.utils.clip_grad_norm_(named.values(), config.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+        seen = (traced.hit & batch.mask).any() | ~batch.mask.any()
+        return {name: term.detach() for name, term in terms.items()} | {"seen": seen}
+
+    step_of = cuda_graph.Step(work, device, record=device.type == "cuda" and grid is not None)
     first = unseen = 0
     history: priors.History = []
     if resume is not None:
         first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
         if grid is not None:
-            grid.values = resume["grid"].to(device)
+            grid.values = resume["grid"].to(device, copy=True)
 
     def state(step: int) -> dict[str, Tensor]:
         tensors = priors.state_of(optimizers, named, generator, step, history)
@@ -404,39 +447,26 @@ def fit(
         epoch = prior.epoch + step / steps_per_epoch
         for parameter in decoder:
             parameter.requires_grad_(step >= frozen)
-        batch = pixels.draw(step, generator)
-        with torch.no_grad(), parametrize.cached():
-            if grid is not None:
-                refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
+        refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
+        if grid is not None and (refresh or side != grid.resolution):
+            with torch.no_grad(), parametrize.cached():
                 if refresh == "full" or side != grid.resolution:
-                    grid = trace.CachedField(field, side, device=device)
-                elif refresh == "band":
+                    grid.remake(field, side)
+                else:
                     grid.refresh(field, band=2 * grid.cell)
-                traced = trace.cached(grid, field, batch.origins, batch.directions, polish=batch.mask)
-            else:
-                traced = trace.published(field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
-        uniform = in_cube(config, generator).to(device)
-        with parametrize.cached():
-            alpha = alpha_at(config, epoch)
-            terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, rows if grid is None else grid)
-        loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
-        loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
+        chosen, others = pixels.choose(step, generator)
         priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
-        loss.backward()
-        if config.clip:
-            nn.utils.clip_grad_norm_(named.values(), config.clip)
-        for optimizer in optimizers:
-            optimizer.step()
+        alpha = torch.tensor(alpha_at(config, epoch))
+        terms = step_of((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
         if step % 10 == 0 or step == total - 1:
+            seen = bool(terms.pop("seen"))
             row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
             history.append(row)
-            seen = bool((traced.hit & batch.mask).any()) or not bool(batch.mask.any())
             unseen = 0 if seen else unseen + 1
             if what := trouble(row, unseen):
                 raise ValueError(f"scene {scene.name}: before step {step}, {what}")
         if on_step is not None:
             on_step(step + 1, total, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
-    field = sdf.distance(geometry.cpu())
     ended = f"scene {scene.name}: after step {total}"
     try:
         surface = mesh.extract(field, mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)

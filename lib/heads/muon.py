@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
                 momentum = state["momentum_buffer"]
                 momentum.lerp_(matrix.grad, 1 - group["momentum"])
                 update = orthogonal(matrix.grad.lerp(momentum, group["momentum"]))  # Nesterov's look ahead
-                matrix.add_(update, alpha=-group["lr"] * 0.2 * sqrt(max(matrix.shape)))
+                matrix.sub_(update * (group["lr"] * 0.2 * sqrt(max(matrix.shape))))
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:

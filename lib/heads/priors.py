@@ -130,8 +130,10 @@ def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
         )
         if matrices:
             by_muon.append({"params": matrices, "base": group.muon_step_size})
-    on_cpu = all(p.device.type == "cpu" for group in groups for p in group.parameters)
-    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, fused=on_cpu)]  # half the time for many small ones
+    device = groups[0].parameters[0].device
+    for made in (*by_adam, *by_muon):
+        made["lr"] = torch.tensor(made["base"], device=device)  # no number, so that a recorded step can look it up
+    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, fused=True, capturable=device.type == "cuda")]
     return [*found, Muon(by_muon)] if by_muon else found
 
 
@@ -140,7 +142,7 @@ def begin_step(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> No
     for optimizer in optimizers:
         optimizer.zero_grad()
         for group in optimizer.param_groups:
-            group["lr"] = group["base"] * factor
+            group["lr"].fill_(group["base"] * factor)
 
 
 def state_of(
@@ -184,6 +186,4 @@ def load_moments(optimizers: Sequence[torch.optim.Optimizer], named: Named, mome
         for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
             keys = {key: f"{names[parameter]}.{key}" for key in MOMENTS[type(optimizer)]}
             if set(keys.values()) <= set(moments):
-                optimizer.state[parameter] = {
-                    key: moments[name].clone().to(parameter.device if key != "step" else "cpu") for key, name in keys.items()
-                }
+                optimizer.state[parameter] = {key: moments[name].clone().to(parameter.device) for key, name in keys.items()}

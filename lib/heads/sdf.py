@@ -147,12 +147,18 @@ class ImplicitNetwork(nn.Module):
         return hidden, encoded, before
 
 
-def distance(network: ImplicitNetwork, *, chunk: int = 2048) -> SDF:
-    """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients, `chunk` points at a time."""
+def distance(network: ImplicitNetwork, *, chunk: int | None = None) -> SDF:
+    """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients.
+
+    It is asked where the network is, `chunk` points at a time (by default what a processor's cache holds, or what keeps a GPU
+    busy), and answers where the points are.
+    """
 
     @torch.no_grad()
     def sdf(points: Tensor) -> Tensor:
-        values = [network.distance(part) for part in points.split(chunk)]
-        return torch.cat(values) if values else points.new_zeros(0)
+        where = network.code.device
+        at_once = chunk or (2048 if where.type == "cpu" else 65536)
+        values = [network.distance(part) for part in points.to(where).split(at_once)]
+        return torch.cat(values).to(points.device) if values else points.new_zeros(0)
 
     return sdf

@@ -16,6 +16,7 @@ from heads.sdf import SDF
 COARSEST = 16  # grid points a side that a field is always asked at
 REACH = 1.0  # in coarse cells: how near the zero level a finer grid is asked
 STEEP = -0.05  # a ray that grazes the surface counts as this steep, lest it move without bound when the field does
+LAST = 0.03  # no longer than this is the step from where a ray was said to hit to where it does
 
 
 class Trace(NamedTuple):
@@ -121,6 +122,23 @@ def published(
     return Trace(hit, t_surface, slope, t_closest.where(inside, near))
 
 
+def trace(
+    grid: "CachedField | None", sdf: SDF, origins: Tensor, directions: Tensor, *, generator: torch.Generator, polish: Tensor
+) -> Trace:
+    """Trace on the grid, or where there is none as published."""
+    if grid is None:
+        return published(sdf, origins, directions, generator=generator, polish=polish)
+    return cached(grid, sdf, origins, directions, polish=polish)
+
+
+def chosen(wanted: Tensor) -> Tensor:
+    """The numbers (M,) of the rays to compute something for: those that are `wanted` (N,), or on a GPU all, wanted or not.
+
+    A GPU has time for the others, but would have to stop to tell how many they are.
+    """
+    return wanted.nonzero()[:, 0] if wanted.device.type == "cpu" else torch.arange(len(wanted), device=wanted.device)
+
+
 def first_crossing(values: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each row of `values` (N, S) turns negative, and the index (N, 1) at which it first does, at least 1."""
     negative = values < 0
@@ -180,7 +198,12 @@ class CachedField:
         side = self.resolution
         near = grown((self.values.abs() < band).view(side, side, side)).flatten().nonzero()[:, 0]
         column = torch.stack([near // side**2, near // side % side, near % side], dim=-1)
-        self.values = self.values.index_copy(0, near, sdf(column * self.cell - 1))
+        self.values.index_copy_(0, near, sdf(column * self.cell - 1))
+
+    def remake(self, sdf: SDF, resolution: int) -> None:
+        """Evaluate the field anew everywhere; at the same resolution the values stay at their place in memory."""
+        made = CachedField(sdf, resolution, device=self.values.device).values
+        self.values = self.values.copy_(made) if resolution == self.resolution else made
 
     def __call__(self, points: Tensor) -> Tensor:
         """The remembered values at `points`, of which there may be one row (S, 3) or many (N, S, 3), which threads share."""
@@ -193,9 +216,10 @@ class CachedField:
 def cached(
     field: CachedField, sdf: SDF, origins: Tensor, directions: Tensor, *, polish: Tensor | None = None, samples: int = 64
 ) -> Trace:
-    """Trace on a cached grid: sample every ray evenly, find the first crossing, then two secant steps on the true field.
+    """Trace on a cached grid: sample every ray evenly, find the first crossing, then a Newton step on the true field.
 
-    `polish` (N,) bool names the rays that get the secant steps, default all hits. The slow twin is `published`.
+    `polish` (N,) bool names the rays that get this step, default all hits. It leaves a small fraction of a cell, which
+    `differentiable_intersection` takes away. The slow twin is `published`.
     """
     near, far, inside = sphere_interval(origins, directions)
     steps = torch.linspace(0, 1, samples, device=near.device)
@@ -209,24 +233,22 @@ def cached(
     step = t[:, 1] - t[:, 0]
     slope = ((v_after - v_before) / step.clamp(min=1e-9)).clamp(max=STEEP)
     t_surface = t.gather(1, index)[:, 0] - (v_after / slope).clamp(min=torch.zeros_like(step), max=step)
-    rays = (hit if polish is None else hit & polish).nonzero()[:, 0]
-    if len(rays):
-        origins, directions, flat, reach = origins[rays], directions[rays], slope[rays], field.cell
-        t0 = t_surface[rays]
-        v0 = sdf(origins + t0[:, None] * directions)
-        t1 = t0 - (v0 / flat).clamp(-reach, reach)
-        v1 = sdf(origins + t1[:, None] * directions)
-        slope[rays] = ((v1 - v0) / (t1 - t0)).where((t1 - t0).abs() > 1e-3, flat).clamp(max=STEEP)
-        t_surface[rays] = t1 - (v1 / slope[rays]).clamp(-reach, reach)
-        hit[rays] = v1.abs() < reach / 2  # what the grid remembers there is no longer so
+    wanted = hit if polish is None else hit & polish
+    rays = chosen(wanted)
+    origins, directions, wanted, reach = origins[rays], directions[rays], wanted[rays], field.cell
+    t0 = t_surface[rays]
+    v0 = sdf(origins + t0[:, None] * directions)
+    t_surface[rays] = (t0 - (v0 / slope[rays]).clamp(-reach, reach)).where(wanted, t0)
+    hit[rays] &= (v0.abs() < reach) | ~wanted  # what the grid remembers there may no longer be so
     return Trace(hit, t_surface, slope, t_closest)
 
 
 def differentiable_intersection(t: Tensor, origins: Tensor, directions: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     """Surface points (N, 3) whose derivative with respect to the field's parameters is that of the true intersection.
 
-    x(theta) = c + (t - (f(x; theta) - f(x; theta_0)) / (grad f . v)) v with `value` = f(x; theta) (N,) and `slope` =
-    grad f . v (N,) (IDR eq. 3, `sample_network.py`). The tracer keeps slopes of grazing rays from vanishing.
+    x(theta) = c + (t - f(x; theta) / (grad f . v)) v with `value` = f(x; theta) (N,) and `slope` = grad f . v (N,). IDR (eq. 3,
+    `sample_network.py`) subtracts the value at theta_0, as good as zero there; here it is the tracer's last step. The tracer
+    keeps slopes of grazing rays from vanishing.
     """
-    moved = t - (value - value.detach()) / slope
+    moved = t - (value / slope).clamp(-LAST, LAST)
     return origins + moved[:, None] * directions
