@@ -37,7 +37,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PAPER, LAPTOP = replace(idr.PAPER, device=DEVICE), replace(idr.LAPTOP, device=DEVICE)
 HEADS, OTHER = ("uma", "vito", "xaver"), "wanda"  # those that are reconstructed, and the one that is the prior
 SEED = 20
-STEPS = (75, 150, 200, 300, 600, 1200)  # of the fits whose error is set against their seconds
+STEPS = (75, 150, 240, 300, 600, 1200)  # of the fits whose error is set against their seconds
 Rows = list[tuple[str, float, str]]  # name, value, unit
 
 
