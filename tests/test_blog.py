@@ -76,9 +76,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     invented.write(root, "quick", small)
     invented.write(root, "synthetic", full, trials=invented.trials())
     invented.write_lesson(root)
-    invented.bench().to_csv(root / "results" / "bench.csv", index=False)
+    for name in ("bench", "bench_gpu"):
+        invented.bench().to_csv(root / "results" / f"{name}.csv", index=False)
     invented.write(root, "carry_common", invented.carry(), light="common")
     invented.write(root, "tracing", invented.tracing())
+    invented.write(root, "tracing_cached", full)
     return root
 
 

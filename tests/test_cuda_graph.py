@@ -38,6 +38,14 @@ class Descent:
 FACTORS = [1.0, 0.5, 1.0, 2.0, 1.0, 0.25, 3.0, 1.0, 1.0, 0.5, 1.0, 2.0, 1.0, 1.0]
 
 
+def test_tensor_cores_are_for_what_is_inside() -> None:
+    matmul = torch.backends.cuda.matmul
+    with pytest.raises(RuntimeError, match="on purpose"), cuda_graph.tensor_cores():
+        assert matmul.allow_tf32
+        raise RuntimeError("on purpose")
+    assert not matmul.allow_tf32
+
+
 def test_without_recording_the_work_is_done_every_time() -> None:
     one = Descent("cpu")
     found = one.follow(cuda_graph.Step(one.work, torch.device("cpu"), record=False), FACTORS)
@@ -65,8 +73,8 @@ def test_a_recorded_fit_ends_where_one_that_is_not_recorded_does(
     monkeypatch.setattr(cuda_graph, "Step", lambda work, device, record: step(work, device, record=False))
     plain = idr.fit(ellipsoid_scene, start, config)
     for one, other in zip(recorded.history[:3], plain.history[:3], strict=True):  # rounding grows from step to step
-        assert one == pytest.approx(other, rel=0.02, abs=1e-3)
+        assert one == pytest.approx(other, rel=0.03, abs=2e-3)
     monkeypatch.undo()
     on_cpu = idr.fit(ellipsoid_scene, start, replace(config, device="cpu"))
-    assert recorded.history[0] == pytest.approx(on_cpu.history[0], rel=1e-3, abs=1e-5)
+    assert recorded.history[0] == pytest.approx(on_cpu.history[0], rel=5e-3, abs=1e-4)
     assert recorded.history[-1]["rgb"] == pytest.approx(on_cpu.history[-1]["rgb"], rel=0.3)

@@ -209,7 +209,7 @@ def test_a_head_that_no_method_reconstructed_needs_no_pictures() -> None:
 def test_every_study_that_a_post_reads_has_its_results_in_the_repository() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "blog").glob("*.md"))
     named = set(re.findall(r'posts\.read\("\.\.", "(\w+)"', text))
-    assert {"synthetic", "quick", "tracing", "carry_common"} <= named
+    assert {"synthetic", "quick", "tracing", "tracing_cached", "carry_common"} <= named
     assert [name for name in named if not (ROOT / "results" / f"{name}.csv").is_file()] == []
 
 

@@ -32,7 +32,7 @@ def test_growth_is_a_power_between_the_ends() -> None:
 
 def test_the_table_of_costs_names_the_machine_and_the_largest_process() -> None:
     said = speed.costs(invented.bench())
-    assert "| how many times faster that is | 9.5 | times |" in said and "| the most memory of any process | 1200 | MB |" in said
+    assert "| how many times faster that is | 9.5 | times |" in said and "| the most memory of any group | 1200 | MB |" in said
     assert "a machine, at abc1234" in said
 
 

@@ -654,14 +654,16 @@ def test_what_a_prior_carries_is_asked_in_the_same_way_in_both_lights() -> None:
     assert [plan.prior_job("heads-colour").light for plan in (varied, common)] == ["varied", "common"]
 
 
-def test_the_fits_with_the_published_tracing_differ_from_the_full_study_in_the_tracing_alone() -> None:
-    full, traced = (study.read(ROOT / "config" / f"{name}.yaml") for name in ("synthetic", "tracing"))
+def test_the_fits_with_either_tracing_differ_from_the_full_study_in_the_tracing_alone() -> None:
+    full = study.read(ROOT / "config" / "synthetic.yaml")
     fast = {fit.name: fit for fit in full.fit_jobs()}
-    assert len(traced.fit_jobs()) == 20
-    for fit in traced.fit_jobs():
-        other = replace(fast[fit.name], study="tracing", root=fit.root)
-        assert fit == replace(other, overrides=other.overrides | {"tracer": "published"})
-    assert traced.prior_job("one-500") == replace(full.prior_job("one-500"), study="tracing", root=traced.root("synthetic"))
+    for name, tracer in {"tracing": "published", "tracing_cached": "cached"}.items():
+        traced = study.read(ROOT / "config" / f"{name}.yaml")
+        assert len(traced.fit_jobs()) == 20
+        for fit in traced.fit_jobs():
+            other = replace(fast[fit.name], study=name, root=fit.root)
+            assert fit == replace(other, overrides=other.overrides | {"tracer": tracer})
+        assert traced.prior_job("one-500") == replace(full.prior_job("one-500"), study=name, root=traced.root("synthetic"))
 
 
 def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> None:

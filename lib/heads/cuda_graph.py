@@ -1,10 +1,11 @@
-"""A training step that a GPU has recorded and plays again: one launch instead of more than a thousand (CUDA graphs).
+"""What makes a training step fast on a GPU: it is recorded, and its matrix products run on tensor cores.
 
 At the sizes of these networks a GPU computes a step faster than Python can ask for it. A recorded step has the same operations
 on the same places in memory, so its work must not depend on what the numbers are, nor wait for any of them.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,8 +15,20 @@ FIRST = 3  # steps that are not recorded yet: libraries and optimizers set thems
 Work = Callable[..., dict[str, Tensor]]
 
 
+@contextmanager
+def tensor_cores() -> Iterator[None]:
+    """In here, a GPU rounds what it multiplies to ten bits behind the point (TF32), the sums not; a processor knows nothing of it."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
 class Step:
-    """Calls `work` with tensors moved to `device`; with `record`, its fourth call in one situation is recorded, then replayed.
+    """Calls `work` with tensors moved to `device`; with `record`, its fourth call in one situation is recorded, then replayed:
+    one launch instead of more than a thousand (CUDA graphs).
 
     `work` may change what it holds, in place, such as parameters and moments. Its results are overwritten by the next call.
     """

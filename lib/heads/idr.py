@@ -418,12 +418,12 @@ def fit(
         batch = pixels.at(index, others)
         with torch.no_grad(), parametrize.cached():
             traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
-        with parametrize.cached():
+        with parametrize.cached(), cuda_graph.tensor_cores():
             to_see = rows if grid is None else grid
             terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, to_see, config.one_pass)
-        loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
-        loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
-        loss.backward()
+            loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
+            loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
+            loss.backward()
         if config.clip:
             nn.utils.clip_grad_norm_(named.values(), config.clip)
         for optimizer in optimizers:

@@ -394,6 +394,10 @@ def engine(results: Results) -> str:
             "a pixel compared with the colour network, and also with two other photographs, where the surface says that it is in "
             "them {cite:p}`darmon2022,fu2022` (published: with the network alone)"
         )
+    if fit.get("one_pass"):
+        said.append(
+            "normals and features of where a ray was found to end (published: of that point as it moves with the surface)"
+        )
     if (points := fit.get("eikonal_points", 0.5)) != 0.5:
         said.append(f"{points:g} points in the cube for each ray, where the gradient is to have length one (published: 0.5)")
     if fit["point_octaves"]:

@@ -1,4 +1,4 @@
-"""What the posts say of speed, from results/bench.csv, which `make bench` writes: its tables, and the lines that are plotted.
+"""What the posts say of speed, from results/bench.csv, which `make bench` writes, and bench_gpu.csv: tables, and lines to plot.
 
 A name such as `step_by_rays_1024_ms` is a point of a curve: what was measured, by what it grows, how much of that, and the unit.
 """
@@ -28,9 +28,17 @@ SINGLE = {  # rows of the table, in its order
     "cached_tracing_step_s": "the same with the remembered grid",
     "published_step_speedup": "how many times faster that is",
     "published_step_floor_ms": "its matrix products alone, at the rate of a large one",
+    "published_step_floor_of_bytes_ms": "their operands alone, at the rate of a large copy",
+    "laptop_step_ms": "a step of LAPTOP",
     "laptop_step_with_1_threads_ms": "a step of LAPTOP, one thread",
     "laptop_step_with_2_threads_ms": "a step of LAPTOP, two threads",
-    "laptop_step_floor_ms": "its matrix products alone, two threads",
+    "laptop_step_floor_ms": "its matrix products alone",
+    "laptop_step_floor_of_bytes_ms": "their operands alone",
+    "published_head_s": "a head at the published size from a sphere, 6,000 steps: read, fitted, extracted, scored",
+    "published_head_face_mm": "its error on the face",
+    "published_head_head_mm": "its error on the head",
+    "head_from_sphere_by_steps_240_s": "a head of LAPTOP from a sphere, 240 steps",
+    "head_from_sphere_by_steps_240_face_mm": "its error on the face",
     "seconds_per_head": "a head from three photographs and a prior: read, fitted, extracted, scored",
     "two_heads_side_by_side_s": "two short fits side by side, a thread each",
     "heads_by_subjects_2_s": "the same two one after the other",
@@ -43,9 +51,9 @@ SINGLE = {  # rows of the table, in its order
 }
 
 
-def read(root: Path | str) -> pd.DataFrame:
-    """The rows of results/bench.csv below `root`; an error names the file that is not well."""
-    path = Path(root, "results", "bench.csv")
+def read(root: Path | str, name: str = "bench") -> pd.DataFrame:
+    """The rows of results/bench.csv below `root`, or of another machine's; an error names the file that is not well."""
+    path = Path(root, "results", f"{name}.csv")
     rows = posts.read_csv(path, COLUMNS)
     wrong = rows[~np.isfinite(pd.to_numeric(rows["value"], errors="coerce"))]
     if len(wrong):
@@ -108,16 +116,16 @@ def growth(bench: pd.DataFrame) -> str:
     return tables.grid(header, rows, "speed-growth", caption)
 
 
-def costs(bench: pd.DataFrame) -> str:
+def costs(bench: pd.DataFrame, anchor: str = "speed-costs") -> str:
     """A table of single measurements, and of the memory of each group of them."""
     value = {row["name"]: (row["value"], row["unit"]) for row in bench.to_dict("records")}
     rows = [[title, f"{value[name][0]:.3g}", value[name][1]] for name, title in SINGLE.items() if name in value]
     peaks = {name: number for name, (number, unit) in value.items() if name.startswith("peak_of_") and unit == "MB"}
     if peaks:
-        rows.append(["the most memory of any process", f"{max(peaks.values()):.0f}", "MB"])
+        rows.append(["the most memory of any group", f"{max(peaks.values()):.0f}", "MB"])
     commits = bench.groupby("machine", sort=False)["commit"].unique()
     where = "; ".join(f"{machine}, at {posts.listed([commit[:7] for commit in at])}" for machine, at in commits.items())
-    return tables.grid(["What", "Value", "Unit"], rows, "speed-costs", f"What things cost: `make bench` on {where}.")
+    return tables.grid(["What", "Value", "Unit"], rows, anchor, f"What things cost: `make bench` on {where}.")
 
 
 def conclusion(bench: pd.DataFrame) -> str:
