@@ -179,7 +179,7 @@ class Moved(TorchDispatchMode):
 def floor() -> Rows:
     """What the matrix products of a step would take at the rate of a large one, and their operands at that of a large copy.
 
-    The step is one between refreshes, of either size. On a GPU, the rate is that of its tensor cores, where nearly all of them run.
+    The step is one between refreshes, of either size. On a GPU, the rate is that of its tensor cores, where most of them run.
     """
     side = torch.rand((8192 if DEVICE == "cuda" else 2048,) * 2, device=DEVICE)
     rows: Rows = [("matrix_product_gflop_per_s", 2e-9 * len(side) ** 3 / timed(lambda: side @ side), "Gflop/s")]

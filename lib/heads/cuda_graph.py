@@ -17,7 +17,7 @@ Work = Callable[..., dict[str, Tensor]]
 
 @contextmanager
 def tensor_cores() -> Iterator[None]:
-    """In here, a GPU rounds what it multiplies to ten bits behind the point (TF32), the sums not; a processor knows nothing of it."""
+    """In here, a GPU rounds what it multiplies to ten bits behind the point (TF32), but not the sums; processors do not."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True
     try:
