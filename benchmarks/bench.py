@@ -187,7 +187,7 @@ def floor() -> Rows:
         with cuda_graph.tensor_cores():
             rows.append(("tensor_core_product_gflop_per_s", 2e-9 * len(side) ** 3 / timed(lambda: side @ side), "Gflop/s"))
     rate = 1e9 * rows[-1][1]
-    large = torch.rand(2**30 if DEVICE == "cuda" else 2**26, device=DEVICE)
+    large = torch.rand(2**28 if DEVICE == "cuda" else 2**26, device=DEVICE)
     copy = large.clone()
     bandwidth = 2 * large.nbytes / timed(lambda: copy.copy_(large))
     rows.append(("copy_gb_per_s", bandwidth / 1e9, "GB/s"))
