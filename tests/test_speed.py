@@ -54,6 +54,14 @@ def test_figures_show_every_point() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["bench", "bench_gpu"])
+def test_what_was_measured_is_in_the_repository_and_fits_the_table(name: str) -> None:
+    bench = speed.read(ROOT, name)
+    said = speed.costs(bench)
+    assert "a step at the published size, published tracing" in said and "the most memory of any group" in said
+    assert "-dirty" not in bench["commit"].str.cat(sep=" ") and not speed.points(bench).empty
+
+
 def test_a_wrong_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"bench\.csv: there is no such table"):
         speed.read(tmp_path)
