@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,7 @@ def test_losses_go_to_tensorboard_and_what_was_interrupted_is_gone_on_with(tmp_p
 
     checkpoint = tmp_path / "unfinished.safetensors"
     for first, last in ((1, 40), (21, 60)):  # interrupted after 40 steps, and gone on with from 20
+        time.sleep(1.1)  # TensorBoard reads files in the order of their names, which have the second in them
         on_step = runs.progress("ada", checkpoint=checkpoint, about={})
         for step in range(first, last + 1):
             row = (step - 1) // 10 * 10  # a row for every tenth step
