@@ -222,7 +222,7 @@ def laptop_step() -> Rows:
 def published_head() -> Rows:
     """On a GPU, whole heads at the published size from a sphere, all 6,000 steps: read, fitted, extracted, scored (rigid)."""
     if DEVICE != "cuda":
-        print("published_head is left out: it takes hours without a GPU")
+        print("published_head is left out: it takes an hour a head without a GPU")
         return []
     step_seconds(photographs(), sphere(PAPER), PAPER, 10)
     seconds, scores = zip(*(_head(head, sphere(PAPER), PAPER) for head in HEADS), strict=True)

@@ -45,6 +45,15 @@ def test_what_is_said_is_what_was_measured() -> None:
     )
 
 
+def test_the_published_size_is_told_by_what_was_measured_on_either_machine() -> None:
+    bench = invented.bench()
+    gpu = bench.replace({"name": {"seconds_per_head": "published_head_s", "published_step_speedup": "published_head_face_mm"}})
+    said = speed.published_size(gpu, bench)
+    assert "all its 6,000 steps from a sphere, takes 10 seconds" in said and "has an error of 9.50 mm on the face" in said
+    assert "so many steps would take 40 minutes, and with the published tracing 6 hours" in said
+    assert speed.published_size(bench, bench).startswith("On the machine of the tables above")
+
+
 def test_figures_show_every_point() -> None:
     figure = plots.error_by_seconds(speed.error_lines(invented.bench()))
     assert [text.get_text() for text in figure.axes[0].texts] == ["75", "300"]

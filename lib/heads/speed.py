@@ -23,6 +23,7 @@ GROWS = {  # (what, by) -> title, axis
     ("heads", "subjects"): ("all heads", "heads"),
     ("extraction", "vertices"): ("extraction", "vertices of the mesh"),
 }
+STEPS = 6000  # of a fit at the published size, three photographs: 2000 epochs
 SINGLE = {  # rows of the table, in its order
     "published_tracing_step_s": "a step at the published size, published tracing",
     "cached_tracing_step_s": "the same with the remembered grid",
@@ -143,5 +144,23 @@ def conclusion(bench: pd.DataFrame) -> str:
         said.append(
             f"At the published size, a step with the remembered grid takes {value['cached_tracing_step_s']:.2f} seconds, with "
             f"the published tracing {value['published_tracing_step_s']:.2f}: {value['published_step_speedup']:.1f} times as many."
+        )
+    return " ".join(said)
+
+
+def published_size(gpu: pd.DataFrame, bench: pd.DataFrame) -> str:
+    """What a head at the published size takes on a GPU, and what its steps would on the other machine; as far as measured."""
+    there, here = (dict(zip(table["name"], table["value"], strict=True)) for table in (gpu, bench))
+    said = []
+    if {"published_head_s", "published_head_face_mm"} <= set(there):
+        said.append(
+            f"A head at the published size, with all its {STEPS:,} steps from a sphere, takes {there['published_head_s']:.0f} "
+            f"seconds, read, fitted, extracted and scored, and has an error of {there['published_head_face_mm']:.2f} mm on the face."
+        )
+    if {"cached_tracing_step_s", "published_tracing_step_s"} <= set(here):
+        ours, published = (STEPS * here[f"{way}_tracing_step_s"] / 60 for way in ("cached", "published"))
+        said.append(
+            f"On the machine of the tables above, at the seconds of a step there, so many steps would take {ours:.0f} minutes, "
+            f"and with the published tracing {published / 60:.0f} hours."
         )
     return " ".join(said)
