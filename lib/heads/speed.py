@@ -155,7 +155,8 @@ def published_size(gpu: pd.DataFrame, bench: pd.DataFrame) -> str:
     if {"published_head_s", "published_head_face_mm"} <= set(there):
         said.append(
             f"A head at the published size, with all its {STEPS:,} steps from a sphere, takes {there['published_head_s']:.0f} "
-            f"seconds, read, fitted, extracted and scored, and has an error of {there['published_head_face_mm']:.2f} mm on the face."
+            "seconds, read, fitted, extracted and scored, "
+            f"and has an error of {there['published_head_face_mm']:.2f} mm on the face."
         )
     if {"cached_tracing_step_s", "published_tracing_step_s"} <= set(here):
         ours, published = (STEPS * here[f"{way}_tracing_step_s"] / 60 for way in ("cached", "published"))
