@@ -65,7 +65,7 @@ def _model():  # type: ignore[no-untyped-def]  # anny is imported late: it takes
     warp.config.log_level = logging.ERROR  # it greets on import, and misses a GPU that nothing here needs
     import anny
 
-    # its phenotypes as they are: to bring them into a smaller basis, once on each machine, would take 3.5 GB of memory instead of 2
+    # its phenotypes as they are: their smaller basis would cost 3.5 GB of memory once on each machine, instead of 2
     return anny.Anny(topology="head", local_changes="all", phenotypes="all", phenotype_blendshapes="original")
 
 
