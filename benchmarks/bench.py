@@ -225,12 +225,7 @@ def published_head() -> Rows:
         print("published_head is left out: it takes an hour a head without a GPU")
         return []
     step_seconds(photographs(), sphere(PAPER), PAPER, 10)
-    seconds, scores = zip(*(_head(head, sphere(PAPER), PAPER) for head in HEADS), strict=True)
-    means = [
-        (f"published_head_{region}_mm", statistics.mean(score[f"{region}_rigid_mm"] for score in scores), "mm")
-        for region in ("face", "head")
-    ]
-    return [("published_head_s", statistics.mean(seconds), "s"), *means]
+    return _heads("published_head", sphere(PAPER), PAPER)
 
 
 def from_a_sphere() -> Rows:
@@ -250,27 +245,25 @@ def from_a_prior() -> Rows:
 
 
 def _error_by_seconds(name: str, start: priors.Prior) -> Rows:
-    """Heads from three photographs, read, fitted, extracted, scored (rigid): mean seconds and errors by the number of steps."""
+    """What heads take and how good they are, by the number of steps."""
     rows: Rows = []
     _warm_up()
     for steps in STEPS:
         config = replace(LAPTOP, steps_per_view=steps / (3 * LAPTOP.epochs))
-        seconds, scores = zip(*(_head(head, start, config) for head in HEADS), strict=True)
-        label = f"head_from_{name}_by_steps_{steps}"
-        rows.append((f"{label}_s", statistics.mean(seconds), "s"))
-        rows += [
-            (f"{label}_{region}_mm", statistics.mean(score[f"{region}_rigid_mm"] for score in scores), "mm")
-            for region in ("face", "head")
-        ]
+        rows += _heads(f"head_from_{name}_by_steps_{steps}", start, config)
     return rows
 
 
-def _head(head: str, start: priors.Prior, config: idr.Config) -> tuple[float, dict[str, float]]:
-    """The seconds of a head from three photographs, read, fitted, extracted and scored, and its scores."""
-    began = now()
-    found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
-    scores = metric.evaluate(found.mesh_mm, h3ds.load_truth(data(), head), protocols=["rigid"]).scores
-    return now() - began, scores
+def _heads(label: str, start: priors.Prior, config: idr.Config) -> Rows:
+    """Heads from three photographs, read, fitted, extracted, scored (rigid): their mean seconds and errors."""
+    seconds, scores = [], []
+    for head in HEADS:
+        began = now()
+        found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
+        scores.append(metric.evaluate(found.mesh_mm, h3ds.load_truth(data(), head), protocols=["rigid"]).scores)
+        seconds.append(now() - began)
+    means = {region: statistics.mean(score[f"{region}_rigid_mm"] for score in scores) for region in ("face", "head")}
+    return [(f"{label}_s", statistics.mean(seconds), "s"), *((f"{label}_{region}_mm", mm, "mm") for region, mm in means.items())]
 
 
 def prior_of_one_scan() -> Rows:

@@ -448,11 +448,11 @@ def fit(
         for parameter in decoder:
             parameter.requires_grad_(step >= frozen)
         refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
-        if grid is not None and (refresh or side != grid.resolution):
+        if grid is not None:
             with torch.no_grad(), parametrize.cached():
                 if refresh == "full" or side != grid.resolution:
                     grid.remake(field, side)
-                else:
+                elif refresh:
                     grid.refresh(field, band=2 * grid.cell)
         chosen, others = pixels.choose(step, generator)
         priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
