@@ -25,6 +25,19 @@ def surface_error_mm(result: Reconstruction) -> float:
     return float(ellipsoid_distance(points).abs().mean() * 150)
 
 
+def beginning(
+    scene: Scene, resolution: int
+) -> tuple[idr.Pixels, idr.Batch, sdf.ImplicitNetwork, idr.ColourNetwork, trace.CachedField, trace.Trace]:
+    """What the losses of a fit's first step are made of, from a sphere, with a cached grid of this resolution."""
+    pixels = idr.Pixels(scene, TINY, torch.device("cpu"))
+    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
+    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
+    field = sdf.distance(geometry)
+    grid = trace.CachedField(field, resolution)
+    return pixels, batch, geometry, colour, grid, trace.cached(grid, field, batch.origins, batch.directions, polish=batch.mask)
+
+
 def test_published_colour_network_has_the_published_number_of_parameters() -> None:
     network = idr.ColourNetwork(idr.PAPER.colour_shape, torch.Generator())
     assert sum(p.numel() for p in network.parameters()) == 940_038
@@ -171,16 +184,11 @@ def test_losses_of_a_perfect_start_are_those_of_the_definition(ellipsoid_scene: 
 
 
 def test_what_photographs_disagree_in_is_a_loss_of_the_geometry_alone(ellipsoid_scene: Scene) -> None:
-    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
-    batch = pixels.draw(0, torch.Generator().manual_seed(0))
+    pixels, batch, geometry, colour, grid, traced = beginning(ellipsoid_scene, 32)
     assert batch.others.shape == (TINY.rays, 2)
     assert idr.Pixels(ellipsoid_scene, replace(TINY, consistency_weight=0.0), torch.device("cpu")).draw(
         0, torch.Generator().manual_seed(0)
     ).others.shape == (TINY.rays, 0)
-    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
-    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
-    grid = trace.CachedField(sdf.distance(geometry), 32)
-    traced = trace.cached(grid, sdf.distance(geometry), batch.origins, batch.directions, polish=batch.mask)
     terms = idr.losses(geometry, colour, traced, batch, torch.zeros((1, 3)), 50.0, pixels.photographs, grid)
     terms["consistency"].backward()
     assert all(p.grad is None for p in colour.parameters())
@@ -188,12 +196,7 @@ def test_what_photographs_disagree_in_is_a_loss_of_the_geometry_alone(ellipsoid_
 
 
 def test_one_pass_asks_the_network_less_and_says_the_same(ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
-    batch = pixels.draw(0, torch.Generator().manual_seed(0))
-    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
-    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
-    field = sdf.distance(geometry)
-    traced = trace.cached(trace.CachedField(field, 64), field, batch.origins, batch.directions, polish=batch.mask)
+    _, batch, geometry, colour, _, traced = beginning(ellipsoid_scene, 64)
     asked, hidden = 0, sdf.ImplicitNetwork._hidden
 
     def counting(self: sdf.ImplicitNetwork, x: Tensor, code: Tensor | None) -> Any:
@@ -217,12 +220,7 @@ def test_one_pass_asks_the_network_less_and_says_the_same(ellipsoid_scene: Scene
 def test_rays_that_a_gpu_computes_but_that_are_not_on_the_surface_do_not_count(
     ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch, one_pass: bool
 ) -> None:
-    pixels = idr.Pixels(ellipsoid_scene, TINY, torch.device("cpu"))
-    batch = pixels.draw(0, torch.Generator().manual_seed(0))
-    geometry = priors.network(priors.sphere(TINY.shape, 0), generator=torch.Generator())
-    colour = idr.ColourNetwork(TINY.colour_shape, torch.Generator().manual_seed(0))
-    grid = trace.CachedField(sdf.distance(geometry), 32)
-    traced = trace.cached(grid, sdf.distance(geometry), batch.origins, batch.directions, polish=batch.mask)
+    pixels, batch, geometry, colour, grid, traced = beginning(ellipsoid_scene, 32)
     parameters = [p for p in (*geometry.parameters(), *colour.parameters()) if p.numel()]
     uniform = torch.rand((30, 3), generator=torch.Generator().manual_seed(1))
 
