@@ -8,8 +8,6 @@ study. On a machine with a GPU the fits run there, and the rows belong into a ta
 
 import argparse
 import multiprocessing
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -67,7 +65,10 @@ class Enough(Exception):
 
 
 def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: int, first: int = 1) -> float:
-    """The mean seconds of the steps after the `first` ones of a fit, up to `steps`, the grid's refreshes among them."""
+    """The mean seconds of the steps after the `first` ones of a fit, up to `steps`, the grid's refreshes among them.
+
+    ValueError where the fit has fewer steps than that.
+    """
     at: list[float] = []
 
     def on_step(step: int, total: int, terms: dict[str, float], state: object) -> None:
@@ -78,6 +79,7 @@ def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: i
 
     with suppress(Enough):
         idr.fit(scene, start, config, on_step=on_step)
+        raise ValueError(f"the fit whose step {steps} was to be timed has fewer steps")
     return (at[1] - at[0]) / (steps - first) if steps > first else 0.0
 
 
@@ -381,16 +383,6 @@ def measured(group: str) -> Rows:
     return [*rows, (f"peak_of_{group}_mb", runs.peak_mb(DEVICE), "MB")] if rows else []
 
 
-def machine() -> str:
-    """The processor, its cores, and what computes on it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cpu = named[0] if named else platform.processor() or platform.machine()
-    gpu = [torch.cuda.get_device_name()] if DEVICE == "cuda" else []
-    return ", ".join([*gpu, cpu, f"{os.cpu_count()} cores", f"Python {platform.python_version()}", f"torch {torch.__version__}"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to measure, of {', '.join(GROUPS)}; default all")
@@ -398,7 +390,7 @@ def main() -> None:
     given = parser.parse_args()
     if wrong := [group for group in given.groups if group not in GROUPS]:
         parser.error(f"{wrong[0]!r} is none of the groups {', '.join(GROUPS)}")
-    where = {"machine": machine(), "commit": runs.commit()}
+    where = {"machine": runs.machine(), "commit": runs.commit()}
     table = pd.read_csv(given.out) if given.groups and given.out.is_file() else pd.DataFrame({"name": []})
     for group in given.groups or GROUPS:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:

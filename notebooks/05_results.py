@@ -187,9 +187,6 @@ drawn.get("epochs.png", "there are no fits from one head's prior after several n
 # notebooks of the priors drew. What an earlier run left in figures/ and this one did not draw goes.
 
 # %%
-import platform
-
-import torch
 from PIL import Image
 
 for name in plan.trained_priors():
@@ -218,8 +215,7 @@ if job.save:
         "views": {views.count: views.overrides for views in plan.view_sets},
         "choose": asdict(plan.choose) if plan.choose is not None else {},
         "fit": runs.read_record(records[scored[0].name]).config if scored else {},
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        "machine": runs.machine(),
     }
     runs.write_json(csv.with_suffix(".json"), about)
     files = [str(csv), *(str(folder / name) for name in drawn)]

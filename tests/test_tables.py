@@ -257,6 +257,9 @@ def test_provenance_names_commit_machine_and_times() -> None:
     assert "`make study STUDY=config/synthetic.yaml`" in said and "| commit | `0123abcd` |" in said
     assert "| data size | `256` |" in said and "| random seeds | `0, 1` |" in said
     assert "| `01_data` | 5 | 40 |" in said and "| together | 6 | 100 |" in said
+    assert "| machine |" not in said  # the results of before do not name it
+    told = tables.provenance(replace(few(), about=few().about | {"machine": "a processor with AVX2, 2 cores"}))
+    assert "| machine | `a processor with AVX2, 2 cores` |" in told
 
 
 def test_names_of_tables_differ_between_pages_and_studies() -> None:

@@ -9,6 +9,8 @@ import hashlib
 import importlib.util
 import json
 import math
+import os
+import platform
 import resource
 import subprocess
 import sys
@@ -125,6 +127,19 @@ def commit() -> str:
         return subprocess.run(command, cwd=root(), capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def machine() -> str:
+    """What computes here, and with what: a GPU if there is one, the processor with its widest instructions, Python, torch."""
+    import torch
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = named[0] if named else platform.processor() or platform.machine()
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    cpu = f"{processor} with {torch.backends.cpu.get_cpu_capability()}"
+    return ", ".join([*gpu, cpu, f"{os.cpu_count()} cores", f"Python {platform.python_version()}", f"torch {torch.__version__}"])
 
 
 def peak_mb(device: str = "cpu") -> float:
