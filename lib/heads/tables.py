@@ -606,8 +606,6 @@ def provenance(results: Results) -> str:
     facts = {"command": f"make study STUDY=config/{results.study}.yaml"}
     for column, name in {"commit": "commit", "device": "device", "seed": "random seeds", "preset": "preset"}.items():
         facts[name] = ", ".join(dict.fromkeys(str(value) for value in table[column].dropna()))
-    if "machine" in results.about:  # tables of before do not say
-        facts["machine"] = results.about["machine"]
     if table["peak_mb"].notna().any():
         facts["most memory of one run"] = f"{table['peak_mb'].max():.0f} MB"
     ended = results.stages[results.stages["runs"] > 0]  # the table is written before its own stage has ended
