@@ -52,7 +52,7 @@ def named(names):
 
 
 # What decides a fit's result. `metric` is not among them, though h3ds names its Truth: a fit never sees it.
-METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "consistency", "cuda_graph", "muon", "priors", "idr", "mesh")
+METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "consistency", "cuda_graph", "optimizers", "priors", "idr", "mesh")
 
 
 wildcard_constraints:
@@ -122,7 +122,7 @@ rule prior:
 rule autodecoder:
     input:
         notebook="notebooks/06_autodecoder.py",
-        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "trace", "consistency", "cuda_graph", "muon", "priors", "idr", "autodecoder", "mesh"),
+        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "trace", "consistency", "cuda_graph", "optimizers", "priors", "idr", "autodecoder", "mesh"),
         after=[],
     output:
         f"{HERE}/prior/{{prior}}/record.json",

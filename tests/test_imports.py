@@ -9,7 +9,7 @@ import pytest
 LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
 OUTSIDE = {"files", "lock"}  # files and processes; they know nothing of heads
 NOUNS = {"camera", "scene"}
-MACHINERY = {"sdf", "colour", "trace", "consistency", "cuda_graph", "muon", "mesh", "metric"}
+MACHINERY = {"sdf", "colour", "trace", "consistency", "cuda_graph", "optimizers", "mesh", "metric"}
 METHODS = {"priors", "average", "autodecoder", "idr", "choose"}
 ADAPTERS = {"h3ds", "people", "synthetic"}
 WORDS = {"posts", "tables", "original", "speed", "protocols", "lessons"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import colour, idr, muon, priors, sdf
+from heads import colour, idr, optimizers, priors, sdf
 
 SHAPE = sdf.Shape(width=64, depth=4, feature=8)
 
@@ -71,12 +71,12 @@ def test_every_parameter_has_one_optimizer_and_the_published_one_is_adam() -> No
         priors.Group([*look.parameters()], 1e-3, 4e-3),
     ]
     for chosen, kinds in (
-        (groups, [torch.optim.Adam, muon.Muon]),
-        ([group._replace(muon_step_size=0.0) for group in groups], [torch.optim.Adam]),
+        (groups, [optimizers.Adam, optimizers.Muon]),
+        ([group._replace(muon_step_size=0.0) for group in groups], [optimizers.Adam]),
     ):
-        optimizers = priors.optimizers(*chosen)
-        assert [type(optimizer) for optimizer in optimizers] == kinds
-        taken = [parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]]
+        made = priors.optimizers(*chosen)
+        assert [type(optimizer) for optimizer in made] == kinds
+        taken = [parameter for optimizer in made for group in optimizer.param_groups for parameter in group["params"]]
         assert sorted(map(id, taken)) == sorted(map(id, [*geometry.parameters(), *look.parameters()]))
     geometry_matrices, colour_matrices = (group["params"] for group in priors.optimizers(*groups)[1].param_groups)
     assert [tuple(matrix.shape) for matrix in geometry_matrices][::4] == [(128, 47), (65, 128)]  # the first and the last layer

@@ -269,14 +269,14 @@ def complete(prior: Prior, points: Tensor, config: Config, *, seed: int = 0) -> 
     generator = torch.Generator().manual_seed(seed)
     geometry = priors.network(prior, generator=generator).requires_grad_(False)
     code = nn.Parameter(prior.tensors["geometry.code"].clone())
-    optimizer = torch.optim.Adam([code], lr=config.completion_step_size)
+    optimizers = priors.optimizers(priors.Group([code], config.completion_step_size))
     for step in range(config.completion_steps):
         (drawn,) = _draw((points,), min(len(points), 16 * config.points), generator)
         loss = geometry.distance(drawn, code).abs().mean() + config.code_weight * code.square().sum()
-        optimizer.param_groups[0]["lr"] = config.completion_step_size * (0.1 if 2 * step >= config.completion_steps else 1.0)
-        optimizer.zero_grad()
+        priors.begin_step(optimizers, 0.1 if 2 * step >= config.completion_steps else 1.0)
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     return code.detach()
 
 

@@ -116,16 +116,16 @@ def distil(
     lessons = Lessons(*(tensor.to(device) for tensor in ask(of, colour_shape, config, generator)))
     if len(lessons.colours):
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
-    optimizer = torch.optim.Adam(named.values(), lr=config.step_size)
+    optimizers = priors.optimizers(priors.Group(list(named.values()), config.step_size))
 
     first = 0
     history: priors.History = []
     if resume is not None:
         named_terms = TERMS if len(lessons.colours) else TERMS[:-1]
-        first, history = priors.go_on([optimizer], named, generator, resume, named_terms)
+        first, history = priors.go_on(optimizers, named, generator, resume, named_terms)
 
     def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of([optimizer], named, generator, step, history)
+        return priors.state_of(optimizers, named, generator, step, history)
 
     for step in range(first, config.steps):
         index = torch.randint(config.samples, (3, config.points // 2), generator=generator).to(device)
@@ -134,11 +134,10 @@ def distil(
         loss = terms["distance"] + config.eikonal_weight * terms["eikonal"]
         if "colour" in terms:
             loss = loss + config.colour_weight * terms["colour"]
-        for group in optimizer.param_groups:
-            group["lr"] = config.step_size * (0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
-        optimizer.zero_grad()
+        priors.begin_step(optimizers, 0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step % 10 == 0 or step == config.steps - 1:
             history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
         if on_step is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heads import sdf, trace
-from heads.muon import Muon
+from heads.optimizers import Adam, Muon, Optimizer
 from heads.scene import Reconstruction
 
 PARTS = ("geometry", "colour", "moments")
@@ -103,7 +103,6 @@ def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
 
 Named = dict[str, torch.nn.Parameter]
 History = list[dict[str, float]]
-MOMENTS = {torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum_buffer",)}  # kept for a parameter
 
 
 class Group(NamedTuple):
@@ -114,7 +113,7 @@ class Group(NamedTuple):
     muon_step_size: float = 0.0
 
 
-def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
+def optimizers(*groups: Group) -> list[Optimizer]:
     """Adam for all parameters; or Muon for the matrices of the groups with a step size for it, Adam for the rest.
 
     Muon (Jordan et al. 2024) steps along the momentum with all its singular values set to one, here scaled to the size of a step
@@ -133,11 +132,10 @@ def optimizers(*groups: Group) -> list[torch.optim.Optimizer]:
     device = groups[0].parameters[0].device
     for made in (*by_adam, *by_muon):
         made["lr"] = torch.tensor(made["base"], device=device)  # no number, so that a recorded step can look it up
-    found: list[torch.optim.Optimizer] = [torch.optim.Adam(by_adam, fused=True, capturable=device.type == "cuda")]
-    return [*found, Muon(by_muon)] if by_muon else found
+    return [Adam(by_adam), Muon(by_muon)] if by_muon else [Adam(by_adam)]
 
 
-def begin_step(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+def begin_step(optimizers: Sequence[Optimizer], factor: float) -> None:
     """Forget the gradients, and set each group's step size to `factor` times its own."""
     for optimizer in optimizers:
         optimizer.zero_grad()
@@ -146,10 +144,10 @@ def begin_step(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> No
 
 
 def state_of(
-    optimizers: Sequence[torch.optim.Optimizer], named: Named, generator: torch.Generator, step: int, history: History
+    optimizers: Sequence[Optimizer], named: Named, generator: torch.Generator, step: int, history: History
 ) -> dict[str, Tensor]:
     """All that a training needs to go on after `step`: copies of the named parameters, of what its optimizer keeps for each
-    (`MOMENTS`, below `moments.`), and the generator, the step, and the history's rows. ValueError for one that has diverged, so
+    (below `moments.`), and the generator, the step, and the history's rows. ValueError for one that has diverged, so
     that no checkpoint of it takes the place of an earlier one.
     """
     for name, parameter in named.items():
@@ -165,7 +163,7 @@ def state_of(
 
 
 def go_on(
-    optimizers: Sequence[torch.optim.Optimizer],
+    optimizers: Sequence[Optimizer],
     named: Named,
     generator: torch.Generator,
     state: dict[str, Tensor],
@@ -179,11 +177,11 @@ def go_on(
     return int(state["step"]), [dict(zip(terms, row, strict=True)) for row in state["history"].tolist()]
 
 
-def load_moments(optimizers: Sequence[torch.optim.Optimizer], named: Named, moments: dict[str, Tensor]) -> None:
-    """Give each optimizer the moments that are there of its own kind (`MOMENTS`), `<parameter>.exp_avg` for one."""
+def load_moments(optimizers: Sequence[Optimizer], named: Named, moments: dict[str, Tensor]) -> None:
+    """Give each optimizer the moments that are there of its own kind, `<parameter>.exp_avg` for one."""
     names = {parameter: name for name, parameter in named.items()}
     for optimizer in optimizers:
         for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
-            keys = {key: f"{names[parameter]}.{key}" for key in MOMENTS[type(optimizer)]}
+            keys = {key: f"{names[parameter]}.{key}" for key in optimizer.KEPT}
             if set(keys.values()) <= set(moments):
                 optimizer.state[parameter] = {key: moments[name].clone().to(parameter.device) for key, name in keys.items()}
