@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.patches import Circle
 from matplotlib.path import Path as Path2D
-from matplotlib.ticker import FuncFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
 from pandas.io.formats.style import Styler
 from PIL import Image
 from scipy.interpolate import splev, splprep
@@ -76,6 +76,23 @@ def render(
     `limits` are the values at the two ends of the colours. Four rays a pixel; where a surface is seen from behind, it is
     dark. `frame` gives several meshes one framing.
     """
+    return _painted(mesh_mm, _seen(mesh_mm, azimuth, elevation, size, frame), values, limits)
+
+
+class _Seen(NamedTuple):
+    """What four rays a pixel meet: `ray` (n,) numbers those that meet a triangle, `face` (n,), `weights` say where in it, by its
+    three corners, `outside` (n,) whether its outer side. `camera`: as of `_camera`.
+    """
+
+    size: int
+    ray: np.ndarray
+    face: np.ndarray
+    weights: list[np.ndarray]
+    outside: np.ndarray
+    camera: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _seen(mesh_mm: trimesh.Trimesh, azimuth: float, elevation: float, size: int, frame: Frame | None) -> _Seen:
     centre, half = frame if frame is not None else frame_of(mesh_mm)
     right, up, back = _camera(azimuth, elevation)
     relative = np.asarray(mesh_mm.vertices) - centre
@@ -87,11 +104,14 @@ def render(
     origins = centre + half * uv[ray] @ np.stack([right, up]) + ((relative @ back).max() + 0.01 * half) * back
     face = mesh_mm.ray.intersects_first(origins, np.broadcast_to(-back, origins.shape))
     ray, face = ray[face >= 0], face[face >= 0]
-    picture = np.ones((2 * size, 2 * size, 3), dtype=np.float32)
-    if len(ray):
-        picture.reshape(-1, 3)[ray] = _shade(mesh_mm, face, across, uv[ray], (right, up, back), values, limits)
-    smooth = (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
-    return np.asarray((smooth * 255).round().astype(np.uint8))
+    corners = mesh_mm.faces[face]
+    # barycentric weights in the picture's plane: twice the areas of the triangles opposite to each corner
+    a, b, c = (across[corners[:, i]] - uv[ray] for i in range(3))
+    weights = [p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))]
+    total = weights[0] + weights[1] + weights[2]
+    wide = np.abs(total) > 1e-12
+    weights = [np.clip(np.where(wide, weight / np.where(wide, total, 1), 1 / 3), 0, 1) for weight in weights]
+    return _Seen(size, ray, face, weights, total > 0, (right, up, back))  # from outside, corners run counter-clockwise
 
 
 def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,42 +122,31 @@ def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, n
     return right, np.cross(back, right), back
 
 
-def _shade(
-    mesh: trimesh.Trimesh,
-    face: np.ndarray,
-    across: np.ndarray,
-    uv: np.ndarray,
-    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
-    values: np.ndarray | None,
-    limits: tuple[float, float] | None,
-) -> np.ndarray:
-    """Colours (n, 3) where rays through `uv` (n, 2) meet the triangles `face` (n,); vertices are at `across` (N, 2)."""
-    right, up, back = camera
-    corners = mesh.faces[face]
-    # barycentric weights in the picture's plane: twice the areas of the triangles opposite to each corner
-    a, b, c = (across[corners[:, i]] - uv for i in range(3))
-    weights = [p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0] for p, q in ((b, c), (c, a), (a, b))]
-    total = weights[0] + weights[1] + weights[2]
-    seen = np.abs(total) > 1e-12
-    weights = [np.clip(np.where(seen, weight / np.where(seen, total, 1), 1 / 3), 0, 1) for weight in weights]
+def _painted(mesh: trimesh.Trimesh, seen: _Seen, values: np.ndarray | None, limits: tuple[float, float] | None) -> np.ndarray:
+    """The picture (size, size, 3) uint8 of what is seen of a mesh."""
+    if values is not None and len(values) != len(mesh.vertices):
+        raise ValueError(f"values must have one number for each of the {len(mesh.vertices)} vertices, not {len(values)}")
+    right, up, back = seen.camera
+    corners = mesh.faces[seen.face].T
 
     def between(values: np.ndarray) -> np.ndarray:
-        return np.asarray(sum(weight * values[corner] for weight, corner in zip(weights, corners.T, strict=True)))
+        return np.asarray(sum(weight * values[corner] for weight, corner in zip(seen.weights, corners, strict=True)))
 
-    outside = total > 0  # its corners run counter-clockwise
-    side = np.where(outside, 1.0, -1.0)
+    side = np.where(seen.outside, 1.0, -1.0)
     key = (-0.45 * right + 0.55 * up + 0.70 * back) / np.linalg.norm([0.45, 0.55, 0.70])
     fill = (0.80 * right - 0.05 * up + 0.60 * back) / np.linalg.norm([0.80, 0.05, 0.60])
     lit = [side * between(np.asarray(mesh.vertex_normals) @ lamp) for lamp in (key, fill)]
     light = 0.34 + 0.66 * np.clip(lit[0], 0, None) + 0.26 * np.clip(lit[1], 0, None)
     if values is None:
-        return np.asarray(np.clip(np.where(outside[:, None], CLAY, INSIDE) * light[:, None], 0, 1))
-    if len(values) != len(mesh.vertices):
-        raise ValueError(f"values must have one number for each of the {len(mesh.vertices)} vertices, not {len(values)}")
-    low, high = limits if limits is not None else (float(np.min(values)), float(np.max(values)))
-    shown = between(np.asarray(values, dtype=float))
-    colours = ERRORS(np.clip((shown - low) / max(high - low, 1e-12), 0, 1))[:, :3]
-    return np.asarray(np.clip(colours * (0.55 + 0.45 * light[:, None]), 0, 1))
+        colours = np.where(seen.outside[:, None], CLAY, INSIDE) * light[:, None]
+    else:
+        low, high = limits if limits is not None else (float(np.min(values)), float(np.max(values)))
+        shown = np.clip((between(np.asarray(values, dtype=float)) - low) / max(high - low, 1e-12), 0, 1)
+        colours = ERRORS(shown)[:, :3] * (0.55 + 0.45 * light[:, None])
+    picture = np.ones((2 * seen.size, 2 * seen.size, 3), dtype=np.float32)
+    picture.reshape(-1, 3)[seen.ray] = np.clip(colours, 0, 1)
+    smooth = (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
+    return np.asarray((smooth * 255).round().astype(np.uint8))
 
 
 def head(mesh_mm: trimesh.Trimesh, truth: trimesh.Trimesh | None = None, *, size: int = 320) -> Figure:
@@ -155,7 +164,7 @@ def comparison(
     scores: Mapping[str, Mapping[str, float]],
     *,
     limit_mm: float = 10.0,
-    size: int = 360,
+    size: int = 280,
 ) -> Figure:
     """The truth above, and a row for each method: its surface in three views and, on the truth, its distance to it (N,) in mm.
 
@@ -164,15 +173,14 @@ def comparison(
     """
     shared = frame_of(truth_mm, *meshes_mm.values())
 
-    def shots(mesh: trimesh.Trimesh, values: np.ndarray | None = None) -> list[np.ndarray]:
-        limits = (0.0, limit_mm)
-        return [
-            render(mesh, azimuth=a, elevation=e, size=size, values=values, limits=limits, frame=shared) for a, e in VIEWS.values()
-        ]
+    def seen(mesh: trimesh.Trimesh) -> list[_Seen]:
+        return [_seen(mesh, azimuth, elevation, size, shared) for azimuth, elevation in VIEWS.values()]
 
-    rows, names = [shots(truth_mm)], ["ground truth"]
+    truth_seen = seen(truth_mm)
+    rows, names = [[_painted(truth_mm, one, None, None) for one in truth_seen]], ["ground truth"]
     for name, mesh in meshes_mm.items():
-        rows.append(shots(mesh) + shots(truth_mm, errors_mm[name]))
+        errors = [_painted(truth_mm, one, errors_mm[name], (0.0, limit_mm)) for one in truth_seen]
+        rows.append([_painted(mesh, one, None, None) for one in seen(mesh)] + errors)
         said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
         names.append("\n".join([name, *said]))
     figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.5)
@@ -270,9 +278,11 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     terms = [key for key in dict.fromkeys(named) if key not in ("step", "epoch", "alpha")]
     if not terms:
         raise ValueError("there are no losses to draw: every history is empty")
-    figure = Figure(figsize=(7.2, 2.8), dpi=DPI, facecolor="white", layout="constrained")
+    below = 0.5 + 0.18 * -(-len(histories) // 4)  # inches for the axis and the legend
+    figure = Figure(figsize=(7.2, 2.1 + below), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     panels = np.atleast_1d(figure.subplots(1, len(terms)))
+    figure.subplots_adjust(left=0.065, right=0.99, top=1 - 0.25 / (2.1 + below), bottom=below / (2.1 + below), wspace=0.32)
     for axes, term in zip(panels, terms, strict=True):
         for i, (name, rows) in enumerate(histories.items()):
             points = [(row["step"], row[term]) for row in rows if term in row and row[term] > 0]
@@ -280,11 +290,13 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
                 style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
                 axes.plot(*zip(*points, strict=True), style, color=COLOURS[i % len(COLOURS)], linewidth=1.2, label=name)
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
         axes.set_title(term, fontsize=9, color=INK)
         axes.set_xlabel("step", fontsize=8, color=INK)
         plain(axes, 7)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
     return figure
 
 
