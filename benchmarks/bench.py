@@ -126,8 +126,8 @@ def learned_field() -> sdf.SDF:
 
 def cold_start() -> Rows:
     """What a notebook waits for first: its imports in a fresh interpreter; and a whole notebook that does nothing."""
-    imports = {  # torch brings its compiler only with the first optimizer
-        "a_fit": "from heads import h3ds, idr, mesh, plots, priors, runs; import torch._dynamo",
+    imports = {
+        "a_fit": "from heads import h3ds, idr, mesh, plots, priors, runs",
         "a_judgement": "from heads import h3ds, mesh, metric, plots, runs",
     }
     rows: Rows = []

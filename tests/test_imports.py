@@ -84,8 +84,9 @@ def test_one_module_alone_knows_each_of_these_packages(package: str, module: str
 
 
 def test_the_engine_starts_without_the_heavy_packages() -> None:
-    for name in ("study", "runs", "notebooks", "__main__"):
+    heavy = {"torch", "pandas", "numpy", "trimesh", "safetensors", "jupytext", "jinja2"}
+    for name in ("study", "runs", "status", "notebooks", "__main__"):
         tree = ast.parse((LIB / f"{name}.py").read_text(encoding="utf-8"))
         top = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
         top |= {f"{node.module}" for node in tree.body if isinstance(node, ast.ImportFrom)}
-        assert not {word.split(".")[0] for word in top} & {"torch", "pandas", "numpy", "trimesh", "safetensors"}
+        assert not {word.split(".")[0] for word in top} & heavy

@@ -17,7 +17,7 @@ import psutil
 from heads import runs
 from heads.scene import Scene
 
-KILLS = int(os.environ.get("HEADS_KILLS", "3"))  # `make faults` wants more
+KILLS = int(os.environ.get("HEADS_KILLS", "1"))  # `make faults` wants more
 FULL = KILLS > 5  # of two subjects, and fits that last longer than from one checkpoint to the next
 STUDY = """
 data: {kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}

@@ -96,34 +96,26 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_parameter_only_wha
     repository, _ = studied
     first = table(repository)
     (repository / "hidden.jpg").rename(repository / "photos" / "bert" / "image" / "img_0001.jpg")
-    done, ran = again(repository)  # what failed is tried again
+    shutil.rmtree(repository / "runs" / "mine" / "fit" / RUNS[0])  # what has gone comes back, though the table is there
+    done, ran = again(repository)  # and what failed is tried again
     assert done.returncode == 0, done.stderr
-    assert ran == {
-        "01_data.h3ds.bert",
-        *(f"03_reconstruct.{run}" for run in RUNS[2:]),
-        *(f"04_evaluate.{run}" for run in RUNS[2:]),
-        "05_results",
-    }
+    mine = [RUNS[0], *RUNS[2:]]
+    fits = {f"{stage}.{run}" for stage in ("03_reconstruct", "04_evaluate") for run in mine}
+    assert ran == {"01_data.h3ds.bert", *fits, "05_results"}
     assert table(repository)["status"].tolist() == ["ok"] * 3
-    pd.testing.assert_frame_equal(table(repository)[:2], first[:2])
+    pd.testing.assert_frame_equal(table(repository)[list(runs.METRICS)][:2], first[list(runs.METRICS)][:2])
+    pd.testing.assert_frame_equal(table(repository)[1:2], first[1:2])
 
     done, ran = again(repository)
     assert (done.returncode, ran) == (0, set()), done.stderr
 
-    shutil.rmtree(repository / "runs" / "mine" / "fit" / RUNS[0])  # what has gone comes back, though the table is there
+    (repository / ".snakemake").rename(repository / "kept")  # a parameter that has changed is seen by the records alone
     photograph = repository / "photos" / "bert" / "image" / "img_0001.jpg"
     Image.open(photograph).save(photograph, quality=80)  # and what has changed is read again
-    done, ran = again(repository)
-    mine = [RUNS[0], *RUNS[2:]]
-    fits = {f"{stage}.{run}" for stage in ("03_reconstruct", "04_evaluate") for run in mine}
-    assert ran == {"01_data.h3ds.bert", *fits, "05_results"}, done.stderr
-    pd.testing.assert_frame_equal(table(repository)[list(runs.METRICS)][:2], first[list(runs.METRICS)][:2])
-
-    (repository / ".snakemake").rename(repository / "kept")  # a parameter that has changed is seen by the records alone
     changed = STUDY.replace("subjects: [anna]}", "subjects: [anna], overrides: {rays: 96}}")
     done, ran = again(repository, changed)
-    mine = [run for run in RUNS if "baseh3d" in run]
-    assert ran == {*(f"03_reconstruct.{run}" for run in mine), *(f"04_evaluate.{run}" for run in mine), "05_results"}, done.stderr
+    fits = {f"{stage}.{run}" for stage in ("03_reconstruct", "04_evaluate") for run in RUNS[1:]}
+    assert ran == {"01_data.h3ds.bert", *fits, "05_results"}, done.stderr
 
     shutil.rmtree(repository / ".snakemake")  # as if Snakemake had been killed before it heard that these had ended
     (repository / "kept").rename(repository / ".snakemake")
@@ -146,9 +138,7 @@ def test_a_study_leaves_the_figures_that_the_posts_are_made_of(studied: tuple[Pa
     ("old", "new", "sentence"),
     [
         ("  idr:", "  idrr:", "methods: 'idrr' is not known; did you mean 'idr'?"),
-        ("{epochs: 20}", "{epoch: 20}", "overrides: 'epoch' is not known; did you mean 'epochs'?"),
         ("{epochs: 20}", "{epochs: many}", "epochs: expected a whole number, not 'many'"),
-        ("views: [3]", "views: abc", "views: expected a list of at least one entry, not 'abc'"),
     ],
 )
 def test_a_wrong_study_ends_at_once_with_one_line(repository: Path, old: str, new: str, sentence: str) -> None:

@@ -4,6 +4,7 @@ The source is notebooks/NN_name.py in the percent format. The .ipynb beside it i
 the same bytes from the same source; nothing reads it back.
 """
 
+import hashlib
 import logging
 import re
 import time
@@ -11,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
@@ -34,6 +34,8 @@ class Failed(Exception):
 
 def convert(source: Path) -> nbformat.NotebookNode:
     """The notebook of a source, with a Colab badge on top; ids are counted, so that the same source gives the same bytes."""
+    import jupytext  # takes longer than all else that a job starts with, and no job but the first of its kind needs it
+
     notebook = jupytext.read(source, fmt="py:percent")
     badge = nbformat.v4.new_markdown_cell(BADGE.format(repository=REPOSITORY, name=source.stem))
     notebook.cells.insert(0, badge)
@@ -54,6 +56,16 @@ def convert(source: Path) -> nbformat.NotebookNode:
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
+
+
+def converted(source: Path, kept: Path) -> nbformat.NotebookNode:
+    """The notebook of a source, converted once and kept in the folder `kept` under the fingerprint of what it is made of."""
+    made_of = source.read_bytes() + Path(__file__).read_bytes()
+    path = kept / f"{source.stem}.{hashlib.sha256(made_of).hexdigest()[:16]}.ipynb"
+    if not path.is_file():
+        with files.replacing(path) as partial:
+            partial.write_text(nbformat.writes(convert(source)), encoding="utf-8")
+    return nbformat.read(path, as_version=4)
 
 
 def write_all(folder: Path) -> list[Path]:
@@ -78,9 +90,11 @@ def known_parameters(notebook: nbformat.NotebookNode) -> list[str]:
 def execute(source: Path, output: Path, parameters: Mapping[str, Any]) -> float:
     """Run a source with papermill from the current folder, leaving the executed notebook at `output`; seconds it took.
 
+    What is converted for it stays beside `output`, in .sources.
+
     ValueError for an unknown parameter, before any work; Failed when a cell raises; RuntimeError when the kernel dies.
     """
-    notebook = convert(source)
+    notebook = converted(source, output.parent / ".sources")
     known = known_parameters(notebook)
     for name in parameters:
         if name not in known:

@@ -10,8 +10,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import jinja2
-
 from heads import files, lock, runs
 from heads.study import Job, Study
 
@@ -174,6 +172,8 @@ SHOWN = {"contact_sheet.png": "The heads", "losses.png": "The losses"}  # of fig
 
 def report(plan: Study, side_by_side: int) -> Path:
     """Write runs/STUDY/report.html, a page of the run that needs nothing beside it but the notebooks that it links."""
+    import jinja2  # here, for every job imports this module and none needs that one
+
     jobs, table = of(plan), runs.table(plan)
     numbers = [*runs.METRICS, "views", "seed", "seconds"]
     columns = ["subject", "method", "prior", "carry", "views", "seed", "status", *runs.METRICS, "seconds", "reason"]
