@@ -110,17 +110,19 @@ def test_a_second_run_does_only_what_is_missing_and_a_changed_parameter_only_wha
     assert (done.returncode, ran) == (0, set()), done.stderr
 
     (repository / ".snakemake").rename(repository / "kept")  # a parameter that has changed is seen by the records alone
-    photograph = repository / "photos" / "bert" / "image" / "img_0001.jpg"
-    Image.open(photograph).save(photograph, quality=80)  # and what has changed is read again
     changed = STUDY.replace("subjects: [anna]}", "subjects: [anna], overrides: {rays: 96}}")
     done, ran = again(repository, changed)
-    fits = {f"{stage}.{run}" for stage in ("03_reconstruct", "04_evaluate") for run in RUNS[1:]}
-    assert ran == {"01_data.h3ds.bert", *fits, "05_results"}, done.stderr
+    assert ran == {f"03_reconstruct.{RUNS[1]}", f"04_evaluate.{RUNS[1]}", "05_results"}, done.stderr
 
     shutil.rmtree(repository / ".snakemake")  # as if Snakemake had been killed before it heard that these had ended
     (repository / "kept").rename(repository / ".snakemake")
     done, ran = again(repository, changed)
     assert (done.returncode, ran) == (0, set()), done.stderr
+
+    photograph = repository / "photos" / "bert" / "image" / "img_0001.jpg"
+    Image.open(photograph).save(photograph, quality=80)  # what has changed is read again
+    done, ran = again(repository, changed)
+    assert ran == {"01_data.h3ds.bert", f"03_reconstruct.{RUNS[2]}", f"04_evaluate.{RUNS[2]}", "05_results"}, done.stderr
 
 
 def test_a_study_leaves_the_figures_that_the_posts_are_made_of(studied: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
