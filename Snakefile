@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from snakemake.exceptions import WorkflowError
 
-from heads import lock, study
+from heads.study import lock, plan as study
 
 lock.join()
 try:
@@ -52,7 +52,7 @@ def named(names):
 
 
 # What decides a fit's result. `metric` is not among them, though h3ds names its Truth: a fit never sees it.
-METHODS = lib("camera", "scene", "h3ds", "sdf", "colour", "trace", "consistency", "cuda_graph", "optimizers", "priors", "idr", "mesh")
+METHODS = lib("camera", "scene", "data/h3ds", "surface/sdf", "surface/colour", "surface/trace", "surface/consistency", "surface/cuda_graph", "surface/optimizers", "methods/priors", "methods/idr", "mesh")
 
 
 wildcard_constraints:
@@ -87,7 +87,7 @@ rule all:
 rule data:
     input:
         notebook="notebooks/01_data.py",
-        lib=lib("camera", "h3ds", "people", "synthetic"),
+        lib=lib("camera", "data/h3ds", "data/people", "data/synthetic"),
         photos=lambda wildcards: DATA[wildcards.data].photos,
         after=[],
     output:
@@ -122,7 +122,7 @@ rule prior:
 rule autodecoder:
     input:
         notebook="notebooks/06_autodecoder.py",
-        lib=lib("camera", "scene", "people", "synthetic", "sdf", "colour", "trace", "consistency", "cuda_graph", "optimizers", "priors", "idr", "autodecoder", "mesh"),
+        lib=lib("camera", "scene", "data/people", "data/synthetic", "surface/sdf", "surface/colour", "surface/trace", "surface/consistency", "surface/cuda_graph", "surface/optimizers", "methods/priors", "methods/idr", "methods/autodecoder", "mesh"),
         after=[],
     output:
         f"{HERE}/prior/{{prior}}/record.json",
@@ -140,7 +140,7 @@ rule autodecoder:
 rule average:
     input:
         notebook="notebooks/07_average.py",
-        lib=METHODS + lib("people", "synthetic", "average", "lessons"),
+        lib=METHODS + lib("data/people", "data/synthetic", "methods/average", "posts/lessons"),
         after=lambda wildcards: plan.before(PRIOR[wildcards.prior]),
     output:
         f"{HERE}/prior/{{prior}}/record.json",
@@ -173,7 +173,7 @@ rule reconstruct:
 rule evaluate:
     input:
         notebook="notebooks/04_evaluate.py",
-        lib=lib("h3ds", "mesh", "metric"),
+        lib=lib("data/h3ds", "data/truth", "mesh", "metric"),
         scan=lambda wildcards: plan.data_job(FIT[wildcards.fit].dataset, FIT[wildcards.fit].subject).scan,
         after=lambda wildcards: plan.before(plan.score_job(FIT[wildcards.fit])),
     output:
@@ -190,7 +190,7 @@ rule evaluate:
 rule choose:
     input:
         notebook="notebooks/08_choose.py",
-        lib=METHODS + lib("choose"),
+        lib=METHODS + lib("methods/choose"),
         after=lambda wildcards: plan.before(CHOICE[wildcards.choice]),
     output:
         f"{HERE}/choose/{{choice}}/record.json",
@@ -206,7 +206,7 @@ rule choose:
 rule results:
     input:
         notebook="notebooks/05_results.py",
-        lib=lib("runs", "plots", "stats", "posts", "tables"),
+        lib=lib("study/records", "posts/plots", "posts/stats", "posts/sentences", "posts/tables"),
         records=[job.record for job in (*map(plan.score_job, FIT.values()), *CHOICE.values())],
     output:
         f"{HERE}/results.json",

@@ -27,8 +27,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from heads import cuda_graph, h3ds, idr, mesh, metric, priors, runs, sdf, synthetic
+from heads import mesh, metric
+from heads.data import h3ds, synthetic
+from heads.data.truth import load_truth
+from heads.methods import idr, priors
 from heads.scene import Scene
+from heads.study import records as runs
+from heads.surface import cuda_graph, sdf
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "runs" / "bench"
@@ -130,8 +135,8 @@ def learned_field() -> sdf.SDF:
 def cold_start() -> Rows:
     """What a notebook waits for first: its imports in a fresh interpreter; and a whole notebook that does nothing."""
     imports = {
-        "a_fit": "from heads import h3ds, idr, mesh, plots, priors, runs",
-        "a_judgement": "from heads import h3ds, mesh, metric, plots, runs",
+        "a_fit": "import heads.data.h3ds, heads.mesh, heads.methods.idr, heads.posts.plots, heads.study.records",
+        "a_judgement": "import heads.data.truth, heads.mesh, heads.metric, heads.posts.plots, heads.study.records",
     }
     rows: Rows = []
     for name, statement in imports.items():
@@ -265,7 +270,7 @@ def _heads(label: str, start: priors.Prior, config: idr.Config) -> Rows:
     for head in HEADS:
         began = now()
         found = idr.fit(h3ds.load_scene(data(), head, 3), start, config)
-        scores.append(metric.evaluate(found.mesh_mm, h3ds.load_truth(data(), head), protocols=["rigid"]).scores)
+        scores.append(metric.evaluate(found.mesh_mm, load_truth(data(), head), protocols=["rigid"]).scores)
         seconds.append(now() - began)
     means = {region: statistics.mean(score[f"{region}_rigid_mm"] for score in scores) for region in ("face", "head")}
     return [(f"{label}_s", statistics.mean(seconds), "s"), *((f"{label}_{region}_mm", mm, "mm") for region, mm in means.items())]
@@ -298,7 +303,7 @@ def extraction() -> Rows:
 def judgement() -> Rows:
     """Either protocol alone, and all four scores as notebook 4 wants them."""
     head = mesh.extract(learned_field(), mm_from_unit=photographs().mm_from_unit, cell_mm=LAPTOP.cell_mm)
-    truth = h3ds.load_truth(data(), HEADS[0])
+    truth = load_truth(data(), HEADS[0])
     rows: Rows = []
     for protocol in metric.PROTOCOLS:
         seconds = timed(lambda protocol=protocol: metric.errors_mm(head, truth, protocol), 3)  # type: ignore[misc]

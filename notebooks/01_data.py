@@ -40,8 +40,8 @@ views: int = 3  # how many photographs a method will see
 # %%
 from dataclasses import asdict
 
-from heads import runs
-from heads.study import DataJob
+from heads.study import records as runs
+from heads.study.plan import DataJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), DataJob)
@@ -55,7 +55,9 @@ job
 # %%
 import time
 
-from heads import h3ds, plots, synthetic
+from heads.data import h3ds, synthetic
+from heads.data.truth import load_truth
+from heads.posts import plots
 
 began = time.perf_counter()
 if job.kind == "synthetic":
@@ -73,7 +75,7 @@ plots.photographs(h3ds.load_scene(job.root, job.subject, scene.views[:4], config
 # And this is the truth, the outer surface as a scanner sees it. Methods never get it: it serves to measure them.
 
 # %%
-truth = h3ds.load_truth(job.root, job.subject, config=job.config or None)
+truth = load_truth(job.root, job.subject, config=job.config or None)
 plots.head(truth.mesh_mm)
 
 # %%

@@ -39,8 +39,9 @@ overrides: dict = {}  # fields of idr.Config
 # %%
 from dataclasses import asdict
 
-from heads import idr, runs
-from heads.study import PriorJob
+from heads.methods import idr
+from heads.study import records as runs
+from heads.study.plan import PriorJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), PriorJob)
@@ -53,7 +54,9 @@ fit_config
 # %%
 from pathlib import Path
 
-from heads import h3ds, plots, synthetic
+from heads.data import h3ds, synthetic
+from heads.data.truth import load_truth
+from heads.posts import plots
 
 if job.study == "demo" and not Path(job.root, job.subject).exists():
     synthetic.write_subject(job.root, job.subject, seed=0)
@@ -67,7 +70,8 @@ plots.photographs(h3ds.load_scene(job.root, job.subject, scene.views[:4], config
 # %%
 import time
 
-from heads import mesh, priors
+from heads import mesh
+from heads.methods import priors
 
 began = time.perf_counter()
 about = {
@@ -93,7 +97,7 @@ plots.losses({job.prior: head.history})
 # The head that it has learned, and below it the scan, which it has not seen.
 
 # %%
-plots.head(head.mesh_mm, h3ds.load_truth(job.root, job.subject, config=job.config or None).mesh_mm)
+plots.head(head.mesh_mm, load_truth(job.root, job.subject, config=job.config or None).mesh_mm)
 
 # %% [markdown]
 # The networks and the state of the optimizer are the prior. They are kept as plain tensors.

@@ -42,8 +42,9 @@ overrides: dict = {}  # fields of idr.Config
 # %%
 from dataclasses import asdict
 
-from heads import idr, runs
-from heads.study import FitJob
+from heads.methods import idr
+from heads.study import records as runs
+from heads.study.plan import FitJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), FitJob)
@@ -57,10 +58,11 @@ fit_config
 # %%
 from pathlib import Path
 
-from heads import h3ds, plots
+from heads.data import h3ds
+from heads.posts import plots
 
 if job.study == "demo" and not Path(job.root, job.subject).exists():
-    from heads import synthetic
+    from heads.data import synthetic
 
     synthetic.write_subject(job.root, job.subject, seed=0)
 scene = h3ds.load_scene(job.root, job.subject, job.views, config=job.config or None)
@@ -70,7 +72,9 @@ plots.photographs(scene)
 # The starting point, and the head before the first step.
 
 # %%
-from heads import mesh, priors, sdf
+from heads import mesh
+from heads.methods import priors
+from heads.surface import sdf
 
 if job.prior == "sphere":
     start = priors.sphere(fit_config.shape, job.seed)

@@ -39,8 +39,9 @@ carry: list = ["geometry", "colour", "moments"]  # what the reconstruction took 
 from dataclasses import replace
 from pathlib import Path
 
-from heads import files, runs
-from heads.study import ScoreJob
+from heads import files
+from heads.study import records as runs
+from heads.study.plan import ScoreJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), ScoreJob)
@@ -50,14 +51,17 @@ job
 # Run on its own, the notebook first has notebook 3 make the reconstruction it needs, with its defaults.
 
 # %%
-from heads import h3ds, mesh, metric, plots, posts
+from heads import mesh, metric
+from heads.data.truth import load_truth
+from heads.posts import plots
+from heads.posts import sentences as posts
 
 if job == ScoreJob() and not (job.folder / "mesh.ply").exists():
-    from heads import notebooks
+    from heads.study import notebooks
 
     notebooks.execute(Path("notebooks/03_reconstruct.py"), Path("runs/demo/notebooks/03_reconstruct.ipynb"), {})
 head_mm = mesh.load(job.folder / "mesh.ply")
-truth = h3ds.load_truth(job.root, job.subject, config=job.config or None)
+truth = load_truth(job.root, job.subject, config=job.config or None)
 f"{len(head_mm.faces):,} triangles of the reconstruction, {len(truth.mesh_mm.faces):,} of the scan"
 
 # %% [markdown]

@@ -32,8 +32,14 @@ pictures: bool = False
 from dataclasses import asdict
 from pathlib import Path
 
-from heads import h3ds, mesh, plots, posts, runs, study, tables
-from heads.study import TableJob
+from heads import mesh
+from heads.data import h3ds
+from heads.data.truth import load_truth
+from heads.posts import plots, tables
+from heads.posts import sentences as posts
+from heads.study import plan as study
+from heads.study import records as runs
+from heads.study.plan import TableJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), TableJob)
@@ -127,7 +133,7 @@ drawn.get("losses.png", "no run of this study on this machine")
 # %%
 for subject in dict.fromkeys(fit.subject for fit in scored if f"{plan.dataset}.{fit.subject}" in shown):
     one = shown[f"{plan.dataset}.{subject}"]
-    truth_mm = h3ds.load_truth(one.root, subject, config=one.config or None).mesh_mm
+    truth_mm = load_truth(one.root, subject, config=one.config or None).mesh_mm
     fits = {posts.label(fit.method): fit for fit in scored if fit.subject == subject}
     heads_mm = {name: mesh.load(fit.folder / "mesh.ply") for name, fit in fits.items()}
     errors_mm = {name: np.load(fit.folder / "errors.npz")["rigid"] for name, fit in fits.items()}
@@ -153,7 +159,7 @@ for subject, dataset in dict.fromkeys((prior.subject, prior.dataset) for prior i
     one = shown[f"{dataset}.{subject}"]
     paths = {prior.epochs: plan.prior_job(prior.name).folder / "mesh.ply" for prior in scans if prior.subject == subject}
     row = {f"{epochs} epochs": mesh.load(path) for epochs, path in sorted(paths.items()) if path.is_file()}
-    row["scan"] = h3ds.load_truth(one.root, subject, config=one.config or None).mesh_mm
+    row["scan"] = load_truth(one.root, subject, config=one.config or None).mesh_mm
     frame = plots.frame_of(*row.values())
     rows[subject] = {name: plots.render(head_mm, frame=frame, azimuth=25) for name, head_mm in row.items()}
 if rows and len({tuple(row) for row in rows.values()}) == 1:
@@ -175,7 +181,7 @@ grown = {
 }
 if len(grown) > 1 and f"{plan.dataset}.{plan.subjects[0]}" in shown:
     one = shown[f"{plan.dataset}.{plan.subjects[0]}"]
-    truth_mm = h3ds.load_truth(one.root, one.subject, config=one.config or None).mesh_mm
+    truth_mm = load_truth(one.root, one.subject, config=one.config or None).mesh_mm
     heads_mm = {name: mesh.load(fit.folder / "mesh.ply") for name, fit in grown.items()}
     errors_mm = {name: np.load(fit.folder / "errors.npz")["rigid"] for name, fit in grown.items()}
     scores = {name: runs.read_record(records[fit.name]).scores for name, fit in grown.items()}

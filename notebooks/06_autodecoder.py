@@ -39,8 +39,9 @@ overrides: dict = {}  # fields of autodecoder.Config
 # %%
 from dataclasses import asdict
 
-from heads import autodecoder, idr, runs
-from heads.study import AutodecoderJob
+from heads.methods import autodecoder, idr
+from heads.study import records as runs
+from heads.study.plan import AutodecoderJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), AutodecoderJob)
@@ -55,7 +56,9 @@ config
 # %%
 import time
 
-from heads import mesh, plots, synthetic
+from heads import mesh
+from heads.data import synthetic
+from heads.posts import plots
 
 began = time.perf_counter()
 drawn = []

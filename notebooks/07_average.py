@@ -37,8 +37,10 @@ overrides: dict = {}  # fields of idr.Config, as those of the priors
 # %%
 from dataclasses import asdict, replace
 
-from heads import average, idr, lessons, runs
-from heads.study import AverageJob
+from heads.methods import average, idr
+from heads.posts import lessons
+from heads.study import records as runs
+from heads.study.plan import AverageJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), AverageJob)
@@ -52,7 +54,8 @@ config
 # will be the test.
 
 # %%
-from heads import h3ds, plots, synthetic
+from heads.data import h3ds, synthetic
+from heads.posts import plots
 
 people, root = ("bea", "cas", "dan", "eli"), job.folder / "people"
 for name in people:
@@ -122,7 +125,8 @@ lessons.refusal(means["parameters, independent start"]) or "it has a surface sti
 # And this is what they look like, cut through the middle, the face to the right.
 
 # %%
-from heads import priors, sdf
+from heads.methods import priors
+from heads.surface import sdf
 
 shown = lessons.figure(rows, {name: average.mean_field([one]) for name, one in compared.items()})
 shown

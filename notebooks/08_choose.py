@@ -49,8 +49,9 @@ overrides: dict = {}  # fields of idr.Config
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from heads import idr, runs
-from heads.study import ChooseJob
+from heads.methods import idr
+from heads.study import records as runs
+from heads.study.plan import ChooseJob
 
 os.chdir(runs.root())
 job = runs.parameters(globals(), ChooseJob)
@@ -62,7 +63,9 @@ fit_config
 # person it needs.
 
 # %%
-from heads import h3ds, plots, synthetic
+from heads.data import h3ds, synthetic
+from heads.data.truth import load_truth
+from heads.posts import plots
 
 if job.study == "demo" and not Path(job.root, job.subject).exists():
     synthetic.write_subject(job.root, job.subject, seed=0)
@@ -73,7 +76,8 @@ plots.photographs(scene)
 # The priors. Small ones of two other people are made from 32 photographs each where none are named.
 
 # %%
-from heads import priors, sdf
+from heads.methods import priors
+from heads.surface import sdf
 
 starts = []
 for folder in job.of_folders:
@@ -97,7 +101,7 @@ if not job.of:
 # %%
 import time
 
-from heads import choose
+from heads.methods import choose
 
 began = time.perf_counter()
 trials = choose.trial(scene, starts, fit_config, share=job.share, seed=job.seed, held_out=job.held_out, progress=runs.progress)
@@ -134,7 +138,7 @@ from heads import metric
 
 scores = {}
 if job.score:
-    truth = h3ds.load_truth(job.root, job.subject, config=job.config or None)
+    truth = load_truth(job.root, job.subject, config=job.config or None)
     scores = {one.prior: metric.score(one.head.mesh_mm, truth) for one in trials}
     table = table.assign(**{name: [scores[prior][name] for prior in table["prior"]] for name in runs.METRICS})
 table.round(3)

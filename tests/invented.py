@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import trimesh
 
-from heads import idr, plots, runs
+from heads.methods import idr
+from heads.posts import plots
+from heads.study import records as runs
 
 ALL = "geometry colour moments"
 TEN = ("anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal")

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import autodecoder, colour, idr, mesh, priors, sdf
+from heads import mesh
+from heads.methods import autodecoder, idr, priors
 from heads.scene import Scene, TrainingHead
+from heads.surface import colour, sdf
 
 RADII = (0.35, 0.45, 0.55, 0.65)
 TINY = replace(autodecoder.SMOKE, shape=sdf.Shape(width=32, depth=3, feature=8, octaves=1, code=2), steps=600, colour_weight=0.5)

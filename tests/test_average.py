@@ -7,9 +7,10 @@ import torch
 from test_priors import shifted
 from torch import Tensor
 
-from heads import average, priors, sdf, trace
-from heads.colour import ColourNetwork
-from heads.colour import Shape as ColourShape
+from heads.methods import average, priors
+from heads.surface import sdf, trace
+from heads.surface.colour import ColourNetwork
+from heads.surface.colour import Shape as ColourShape
 
 SHAPE = sdf.Shape(width=64, depth=3, feature=8, octaves=2)
 COLOURS = ColourShape(feature=8, width=32, depth=2, view_octaves=0, point_octaves=0, sees_view=False)

@@ -14,8 +14,12 @@ import torch
 import trimesh
 from torch.nn import functional
 
-from heads import camera, choose, colour, h3ds, idr, priors, runs, sdf
+from heads import camera
+from heads.data import h3ds
+from heads.methods import choose, idr, priors
 from heads.scene import Reconstruction, Scene
+from heads.study import records as runs
+from heads.surface import colour, sdf
 
 ROOT = Path(__file__).resolve().parents[1]
 

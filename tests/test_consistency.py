@@ -8,8 +8,9 @@ from conftest import SEMI_AXES, ellipsoid_distance
 from torch import Tensor
 from torch.nn import functional
 
-from heads import camera, consistency, trace
+from heads import camera
 from heads.scene import Scene
+from heads.surface import consistency, trace
 
 
 def photographs(scene: Scene) -> consistency.Photographs:

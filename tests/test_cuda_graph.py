@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import cuda_graph, idr, priors
+from heads.methods import idr, priors
 from heads.scene import Scene
+from heads.surface import cuda_graph
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed to record a step")
 

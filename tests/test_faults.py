@@ -12,8 +12,8 @@ from pathlib import Path
 import copies
 import pytest
 
-from heads import runs
 from heads.scene import Scene
+from heads.study import records as runs
 
 pytestmark = pytest.mark.skipif("HEADS_FAULTS" not in os.environ, reason="it takes minutes: `make faults`")
 TEN = ["anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal"]

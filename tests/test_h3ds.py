@@ -23,7 +23,9 @@ import torch
 import trimesh
 from PIL import Image
 
-from heads import camera, h3ds
+from heads import camera
+from heads.data import h3ds
+from heads.data.truth import load_truth, read_obj
 
 needs_official = pytest.mark.skipif(importlib.util.find_spec("h3ds") is None, reason="the h3ds package is not installed")
 VIEWS, HEIGHT, WIDTH = 5, 24, 32
@@ -81,7 +83,7 @@ def test_a_scene_is_read_back_as_it_was_written(root: Path) -> None:
 
 
 def test_the_truth_is_read_back_as_it_was_written(root: Path) -> None:
-    written, truth = parts(), h3ds.load_truth(root, "s0")
+    written, truth = parts(), load_truth(root, "s0")
     assert truth.name == "s0" and truth.landmarks == written["landmarks"]
     np.testing.assert_allclose(truth.mesh_mm.vertices, written["mesh_mm"].vertices, atol=1e-6)
     assert (truth.mesh_mm.faces == written["mesh_mm"].faces).all()
@@ -123,7 +125,7 @@ def test_a_write_that_fails_leaves_the_old_scene_and_nothing_else(root: Path) ->
         h3ds.write_scene(root, "s0", **parts() | {"landmarks": {"nose_tip": "not a vertex"}})
     assert tree(root) == before
     h3ds.write_scene(root, "s0", **parts() | {"landmarks": {"nose_tip": 7}})
-    assert h3ds.load_truth(root, "s0").landmarks == {"nose_tip": 7}
+    assert load_truth(root, "s0").landmarks == {"nose_tip": 7}
     assert sorted(path.name for path in root.iterdir()) == [".config.toml.lock", "config.toml", "s0", "version.txt"]
 
 
@@ -150,7 +152,7 @@ def test_a_scene_is_not_written_under_a_name_that_is_a_path(root: Path, name: st
 
 @needs_official
 def test_the_official_package_reads_what_we_write_as_we_do(root: Path) -> None:
-    scene, truth = h3ds.load_scene(root, "s0", 3), h3ds.load_truth(root, "s0")
+    scene, truth = h3ds.load_scene(root, "s0", 3), load_truth(root, "s0")
     with h3ds.official_package() as official:
         dataset = official(str(root), config_path=str(root / "config.toml"))
         assert dataset.is_available() and dataset.scenes() == ["s0"] and dataset.default_views_configs("s0") == ["1", "3"]
@@ -192,7 +194,7 @@ def test_the_official_package_is_imported_only_when_used_and_leaves_no_trace(roo
     code = """
 import logging, sys
 import numpy as np
-from heads import h3ds
+from heads.data import h3ds
 root, empty = sys.argv[1:]
 assert len(h3ds.scenes(empty)) == 23 and not {"h3ds", "cv2"} & set(sys.modules)
 with h3ds.official_package() as official:
@@ -233,7 +235,7 @@ def test_a_foreign_folder_is_read_with_its_own_toml_names_sizes_and_scale(tmp_pa
     assert (scene.masks.numpy() == written["masks"][[4, 1]]).all()
     origin = camera.project(scene.px_from_cam[0], scene.unit_from_cam[0], torch.zeros(1, 3))
     np.testing.assert_allclose(origin[0], [53 / 2, 37 / 2], atol=1e-3)  # every camera looks at the origin of the world
-    truth = h3ds.load_truth(tmp_path / "data", "somebody.else", config=toml)
+    truth = load_truth(tmp_path / "data", "somebody.else", config=toml)
     assert truth.landmarks == {} and list(truth.regions["face"]) == [0, 2]
 
 
@@ -242,7 +244,7 @@ def test_obj_vertices_keep_their_numbers_whatever_else_is_in_the_file(tmp_path: 
         "# v 9 9 9 in a comment, and f 1 2 3\nmtllib a.mtl\no v\nv 0 0 0 0.5 0.5 0.5\nv 1 0 0\n\tv 1 1 1e0\r\nv 0 1 0\nv 7 7 7\n"
         "vt 0 0\nvt 1 0\nvt 1 1\nvn 0 0 1\nvn 1 0 0\nusemtl one\nf 1/1/1 2/2/1 3/3/2\nusemtl two\nf 1//2 3//1 4//1\nf 1 2 3 4\n"
     )
-    mesh = h3ds.read_obj(tmp_path / "a.obj", "s0")
+    mesh = read_obj(tmp_path / "a.obj", "s0")
     assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 1, 0], [7, 7, 7]]
     assert sorted(mesh.faces.tolist()) == [[0, 1, 2], [0, 1, 2], [0, 2, 3], [0, 2, 3]]
 
@@ -344,7 +346,7 @@ def test_what_is_broken_is_named_in_one_sentence(root: Path, name: str) -> None:
     damage(root)
     with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:
         h3ds.load_scene(root, "s0", 3)
-        h3ds.load_truth(root, "s0")
+        load_truth(root, "s0")
     assert "\n" not in str(caught.value)
 
 
@@ -369,7 +371,7 @@ def test_a_scene_name_in_a_toml_does_not_lead_out_of_the_folder(root: Path) -> N
         with pytest.raises(ValueError, match="there is no scene"):
             h3ds.load_scene(root, name, 1, config=toml)
         with pytest.raises(ValueError, match="there is no scene"):
-            h3ds.load_truth(root, name, config=toml)
+            load_truth(root, name, config=toml)
 
 
 # ---- download

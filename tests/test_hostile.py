@@ -18,7 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from heads import h3ds, mesh, runs, speed, study
+from heads import mesh
+from heads.data import h3ds
+from heads.data.truth import load_truth
+from heads.posts import speed
+from heads.study import plan as study
+from heads.study import records as runs
 
 EXAMPLES = int(os.environ.get("HEADS_FUZZ", "100"))  # of each reader; `make faults` wants more
 TOKENS = [*b'nan 1e999 -1 9999999999999999999999 \x00 \xff\xfe /../ [ { &a*a \x80 0 1e-320 , : "'.split(), b"\n", b" "]
@@ -83,9 +88,9 @@ READERS: dict[str, tuple[str, Callable[[Path, Path], object]]] = {  # file -> wh
     "cameras": ("s0/cameras.npz", lambda root, path: h3ds.load_scene(root, "s0", 3)),
     "TOML": ("config.toml", lambda root, path: h3ds.load_scene(root, "s0", 3)),
     "version": ("version.txt", lambda root, path: h3ds.load_scene(root, "s0", 3)),
-    "scan": ("s0/full_head.obj", lambda root, path: h3ds.load_truth(root, "s0")),
-    "landmarks": ("s0/landmarks.txt", lambda root, path: h3ds.load_truth(root, "s0")),
-    "region": ("s0/regions/face.txt", lambda root, path: h3ds.load_truth(root, "s0")),
+    "scan": ("s0/full_head.obj", lambda root, path: load_truth(root, "s0")),
+    "landmarks": ("s0/landmarks.txt", lambda root, path: load_truth(root, "s0")),
+    "region": ("s0/regions/face.txt", lambda root, path: load_truth(root, "s0")),
     "mesh": ("head.ply", lambda root, path: mesh.load(path)),
     "record": ("record.json", lambda root, path: runs.read_record(path)),
     "checkpoint": ("checkpoint.safetensors", lambda root, path: runs.load_checkpoint(path)),

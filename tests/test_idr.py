@@ -10,8 +10,9 @@ import torch
 from conftest import ellipsoid_distance
 from torch import Tensor
 
-from heads import idr, priors, sdf, trace
+from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
+from heads.surface import sdf, trace
 
 TINY = replace(idr.SMOKE, epochs=40)
 

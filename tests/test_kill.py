@@ -15,8 +15,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from heads import runs
 from heads.scene import Scene
+from heads.study import records as runs
 
 KILLS = int(os.environ.get("HEADS_KILLS", "0"))
 STUDY = """

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from heads import idr, lessons, plots, priors
+from heads.methods import idr, priors
+from heads.posts import lessons, plots
 from heads.scene import Scene
 
 TINY = replace(lessons.SMOKE, epochs=10)

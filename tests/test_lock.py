@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from heads import lock
+from heads.study import lock
 
-JOB = "import time; from heads import lock; lock.join(every_s=0.05); print('joined', flush=True); time.sleep(60)"
+JOB = "import time; from heads.study import lock; lock.join(every_s=0.05); print('joined', flush=True); time.sleep(60)"
 STUDY = f"""
 import subprocess, sys, time
-from heads import lock
+from heads.study import lock
 with lock.held("config/mine.yaml"):
     subprocess.Popen([sys.executable, "-c", {JOB!r}])
     time.sleep(60)

@@ -10,7 +10,9 @@ import roma
 import torch
 import trimesh
 
-from heads import h3ds, metric
+from heads import metric
+from heads.data import h3ds
+from heads.data.truth import load_truth
 
 NOSE_TIP = [0, -11, 120]
 PLACES = {
@@ -89,7 +91,7 @@ def test_toolbox_is_the_number_of_the_h3ds_package(written: Path, name: str, wit
         face = dataset.evaluate_scene("head", prediction, vertices, "face_sphere")[0]
         head_errors = dataset.evaluate_scene("head", prediction, vertices, None)[0]
     places = {key: mesh.vertices[vertex] for key, vertex in vertices.items()} if vertices else None
-    truth = h3ds.load_truth(written, "head")
+    truth = load_truth(written, "head")
     scores = metric.score(mesh, truth, places)
     assert scores["face_toolbox_mm"] == pytest.approx(np.mean(face), abs=1e-9)
     assert scores["head_toolbox_mm"] == pytest.approx(np.mean(head_errors), abs=1e-9)

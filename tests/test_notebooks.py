@@ -10,7 +10,9 @@ import copies
 import nbformat
 import pytest
 
-from heads import notebooks, runs, study
+from heads.study import notebooks
+from heads.study import plan as study
+from heads.study import records as runs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -123,7 +125,7 @@ deadly: bool = False
 # %%
 import os
 from pathlib import Path
-from heads import runs
+from heads.study import records as runs
 
 if reason:
     raise ValueError(reason)

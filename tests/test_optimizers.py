@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from heads import optimizers, priors
+from heads.methods import priors
+from heads.surface import optimizers
 
 SHAPES = ((128, 47), (128, 128), (65, 128), (4, 9))
 
@@ -66,7 +67,7 @@ def test_adams_steps_are_those_of_torch_and_new_step_sizes_count() -> None:
 
 def test_a_fit_does_not_wait_for_torchs_compiler() -> None:
     """Its import takes two seconds."""
-    asked = "import sys; from heads import optimizers, priors; import torch"
+    asked = "import sys; from heads.methods import priors; from heads.surface import optimizers; import torch"
     made = "p = torch.nn.Parameter(torch.ones(4, 5)); found = priors.optimizers(priors.Group([p], 0.1, 0.1))"
     moved = "p.sum().backward(); [one.step() for one in found]; print('torch._dynamo' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", f"{asked}\n{made}\n{moved}"], capture_output=True, text=True, check=True)

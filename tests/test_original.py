@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads import original, posts
+from heads.posts import original
+from heads.posts import sentences as posts
 
 ROOT = Path(__file__).parents[1]
 

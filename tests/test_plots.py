@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from heads import plots
+from heads.posts import plots
 from heads.scene import Scene
 
 SQUARE = trimesh.Trimesh([[-50, -50, 0], [50, -50, 0], [50, 50, 0], [-50, 50, 0]], [[0, 1, 2], [0, 2, 3]], process=False)

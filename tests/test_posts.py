@@ -11,7 +11,8 @@ import pytest
 from scipy.spatial import cKDTree
 from skimage import measure
 
-from heads import idr, posts
+from heads.methods import idr
+from heads.posts import sentences as posts
 
 ROOT = Path(__file__).parents[1]
 FIVE = ("ada", "ben", "cleo", "dan", "eva")

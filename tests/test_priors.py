@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import colour, idr, optimizers, priors, sdf
+from heads.methods import idr, priors
+from heads.surface import colour, optimizers, sdf
 
 SHAPE = sdf.Shape(width=64, depth=4, feature=8)
 

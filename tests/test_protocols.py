@@ -8,8 +8,9 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from heads import metric, plots, protocols
+from heads import metric
 from heads.metric import Truth
+from heads.posts import plots, protocols
 
 ROOT = Path(__file__).parents[1]
 

@@ -28,4 +28,4 @@ def test_the_main_path_runs_as_it_stands_there_only_smaller(
 def test_every_file_of_the_library_is_named() -> None:
     table = README.split("## Files, in reading order")[1].split("## Credits")[0]
     named = set(re.findall(r"`(\w+\.py)`", table))
-    assert named == {path.name for path in (ROOT / "lib" / "heads").glob("*.py")} - {"__init__.py"}
+    assert named == {path.name for path in (ROOT / "lib" / "heads").rglob("*.py")} - {"__init__.py"}

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from heads import idr, priors, runs, study
-from heads.runs import Record
+from heads.methods import idr, priors
 from heads.scene import Scene
+from heads.study import plan as study
+from heads.study import records as runs
+from heads.study.records import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -136,7 +138,7 @@ def test_a_write_that_the_system_cuts_short_keeps_the_old_checkpoint(tmp_path: P
     path = tmp_path / "checkpoint.safetensors"
     runs.save_checkpoint(path, {"a": torch.ones(3)}, {"epoch": 1})
     code = (
-        "import resource, sys, torch, pathlib; from heads import runs\n"
+        "import resource, sys, torch, pathlib; from heads.study import records as runs\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"  # the nearest thing to a full disk that needs no root
         f"try: runs.save_checkpoint(pathlib.Path({str(path)!r}), {{'a': torch.ones(9999)}}, {{'epoch': 2}})\n"
         "except OSError as error: sys.exit(str(error))"

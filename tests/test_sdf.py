@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from heads import sdf
+from heads.surface import sdf
 
 SMALL = sdf.Shape(width=64, depth=4, feature=8)
 

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from heads import runs, study
 from heads.scene import Scene
+from heads.study import plan as study
+from heads.study import records as runs
 
 ROOT = Path(__file__).resolve().parents[1]
 

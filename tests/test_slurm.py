@@ -15,8 +15,9 @@ import copies
 import pytest
 import yaml
 
-from heads import lock, runs
 from heads.scene import Scene
+from heads.study import lock
+from heads.study import records as runs
 
 SCRIPT = copies.ROOT / "tests" / "slurm.sh"
 PROGRAMS, PATH = ("slurmctld", "slurmd", "munged", "sbatch"), f"{os.environ['PATH']}:/usr/sbin"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads import plots, speed
+from heads.posts import plots, speed
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-from heads import stats
+from heads.posts import stats
 
 NAMES = [f"s{i}" for i in range(10)]
 

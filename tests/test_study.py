@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from heads import autodecoder, idr, priors, runs, status, study
 from heads.__main__ import failures, parsed, show_study, sweep, to_do_again
+from heads.methods import autodecoder, idr, priors
+from heads.study import plan as study
+from heads.study import records as runs
+from heads.study import status
 
 ROOT = Path(__file__).resolve().parents[1]
 GOOD = """
@@ -681,7 +684,7 @@ def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> No
 
 
 def test_reading_a_study_imports_nothing_heavy() -> None:
-    code = "import sys, heads.study; print([m for m in ('torch', 'numpy', 'pandas', 'papermill') if m in sys.modules])"
+    code = "import sys, heads.study.plan; print([m for m in ('torch', 'numpy', 'pandas', 'papermill') if m in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "lib")}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"

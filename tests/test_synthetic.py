@@ -13,7 +13,9 @@ import torch
 import trimesh
 from PIL import Image
 
-from heads import h3ds, metric, people, synthetic
+from heads import metric
+from heads.data import people, synthetic
+from heads.data.truth import load_truth
 from heads.scene import TrainingHead
 
 SIZE = 96
@@ -35,7 +37,7 @@ def person() -> people.Person:
 
 def projected(root: Path, name: str, view: int) -> np.ndarray:
     """Pixels (N, 2) of the scan's vertices, with nothing but the file and the pinhole equation."""
-    vertices = h3ds.load_truth(root, name).mesh_mm.vertices
+    vertices = load_truth(root, name).mesh_mm.vertices
     homogeneous = (
         np.column_stack([vertices, np.ones(len(vertices))]) @ np.load(root / name / "cameras.npz")[f"world_mat_{view}"].T
     )
@@ -97,7 +99,7 @@ def test_pixel_centres_are_at_integers(root: Path) -> None:
 
 
 def test_a_mask_is_what_rays_through_the_pixel_centres_meet(root: Path) -> None:
-    mesh = h3ds.load_truth(root, "ann").mesh_mm
+    mesh = load_truth(root, "ann").mesh_mm
     camera = np.load(root / "ann" / "cameras.npz")["world_mat_2"]
     pixel = np.random.default_rng(0).integers(0, SIZE, (300, 2))
     inverse = np.linalg.inv(camera)
@@ -116,7 +118,7 @@ def test_the_head_fills_every_picture(root: Path, name: str) -> None:
 
 def test_the_head_lies_in_the_unit_sphere_without_telling_its_box(root: Path) -> None:
     mm_from_unit = np.load(root / "ann" / "cameras.npz")["scale_mat_0"]
-    vertices = h3ds.load_truth(root, "ann").mesh_mm.vertices
+    vertices = load_truth(root, "ann").mesh_mm.vertices
     unit = (vertices - mm_from_unit[:3, 3]) / mm_from_unit[0, 0]
     assert 0.75 < np.linalg.norm(unit, axis=1).max() < 0.95
     assert np.abs((vertices.min(axis=0) + vertices.max(axis=0)) / 2 - mm_from_unit[:3, 3]).max() > 0.5
@@ -158,7 +160,7 @@ def test_the_scan_is_the_outer_surface_only(seed: int) -> None:
 
 
 def test_people_differ_and_the_name_decides_who_it_is(root: Path) -> None:
-    first, second = (h3ds.load_truth(root, name) for name in ("ann", "bob"))
+    first, second = (load_truth(root, name) for name in ("ann", "bob"))
     apart = scipy.spatial.cKDTree(second.mesh_mm.vertices).query(first.mesh_mm.vertices[first.regions["face"]])[0]
     assert apart.mean() > 1.0
 
@@ -174,9 +176,7 @@ def test_no_eye_looks_through_its_lid(person: people.Person) -> None:
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     synthetic.write_subject(here, "eve", seed=5, size=48, n_photographs=8)
-    command = (
-        "import sys; from heads import synthetic; synthetic.write_subject(sys.argv[1], 'eve', seed=5, size=48, n_photographs=8)"
-    )
+    command = "import sys; from heads.data.synthetic import write_subject; write_subject(sys.argv[1], 'eve', seed=5, size=48, n_photographs=8)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", command, str(there)], check=True, env=environment, capture_output=True)
     files = sorted(path.relative_to(here) for path in here.rglob("*") if path.is_file())
@@ -189,7 +189,7 @@ def test_another_seed_gives_somebody_else(tmp_path: Path) -> None:
     scans = []
     for seed in (1, 2):
         synthetic.write_subject(tmp_path, "eve", seed=seed, size=16, n_photographs=8)
-        scans.append(h3ds.load_truth(tmp_path, "eve"))
+        scans.append(load_truth(tmp_path, "eve"))
     first, second = (scan.mesh_mm.vertices[scan.regions["nose"]] for scan in scans)
     assert first.shape == second.shape  # one topology
     assert np.linalg.norm(first - second, axis=1).mean() > 1.0

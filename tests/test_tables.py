@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads import original, posts, tables
+from heads.posts import original, tables
+from heads.posts import sentences as posts
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heads import sdf, trace
+from heads.surface import sdf, trace
 
 RADIUS = 0.6
 

@@ -14,8 +14,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from heads import runs
 from heads.scene import Scene
+from heads.study import records as runs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,7 +178,8 @@ def test_every_module_that_a_rule_names_is_there() -> None:
         for argument in node.args
         if isinstance(argument, ast.Constant)
     }
-    assert named and {f"{name}.py" for name in named} <= {path.name for path in (ROOT / "lib" / "heads").glob("*.py")}
+    there = {path.relative_to(ROOT / "lib" / "heads").as_posix() for path in (ROOT / "lib" / "heads").rglob("*.py")}
+    assert named and {f"{name}.py" for name in named} <= there
 
 
 def _python_of_snakefile() -> str:

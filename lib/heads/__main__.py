@@ -18,8 +18,11 @@ from typing import Any
 
 import yaml
 
-from heads import files, lock, runs, status, study
-from heads.runs import Record
+from heads import files
+from heads.study import lock, status
+from heads.study import plan as study
+from heads.study import records as runs
+from heads.study.records import Record
 
 
 def main() -> int:
@@ -104,7 +107,7 @@ def say(sentence: str, code: int = 1) -> int:
 
 
 def make_notebooks() -> int:
-    from heads import notebooks
+    from heads.study import notebooks
 
     changed = notebooks.write_all(Path("notebooks"))
     print("\n".join(str(path) for path in changed) or "all notebooks are up to date")
@@ -123,7 +126,7 @@ def run_notebook(
                 runs.write_record(record, Record(source.stem, "failed", earlier.reason, parameters, peak_mb=None))
             return say(f"{label}: not run: {earlier.reason}", 0 if soft else 1)
 
-    from heads import notebooks
+    from heads.study import notebooks
 
     lock.join()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -216,7 +219,7 @@ def show_study(path: Path) -> int:
 
 def check(plan: study.Study) -> None:
     """Try the overrides of a study on the configs they are for, so that a wrong one costs no work."""
-    from heads import idr
+    from heads.methods import idr
 
     config = idr.PRESETS[plan.preset]
     tried: list[tuple[str, Any, dict[str, Any]]] = [("", config, plan.overrides)]
@@ -229,7 +232,7 @@ def check(plan: study.Study) -> None:
         if isinstance(prior, study.ScanPrior):
             tried.append((f"priors: {name}: ", config, plan.overrides | prior.overrides))
         elif isinstance(prior, study.AutodecoderPrior):
-            from heads import autodecoder
+            from heads.methods import autodecoder
 
             tried.append((f"priors: {name}: ", autodecoder.PRESETS[prior.preset or plan.preset], prior.overrides))
     for where, base, overrides in tried:

@@ -1,5 +1,6 @@
 """The surface of a signed distance field as a triangle mesh in millimetres."""
 
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from heads import files
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from heads.sdf import SDF
+    SDF = Callable[[Tensor], Tensor]  # signed distances (N,), unit frame, of points (N, 3)
 
 COARSEST = 32  # cells a side at most, of the grid on which the surface is looked for
 CORNERS = np.array(list(np.ndindex(2, 2, 2)))  # of a cell

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from heads import camera, idr, priors, sdf, trace
-from heads.colour import ColourNetwork
+from heads import camera
+from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
+from heads.surface import sdf, trace
+from heads.surface.colour import ColourNetwork
 
 EVERY = 2  # pixels, along rows and columns: every fourth pixel of a photograph is asked
 

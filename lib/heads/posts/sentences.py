@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heads import files, runs, stats
-from heads.stats import count
+from heads import files
+from heads.posts import stats
+from heads.posts.stats import count
+from heads.study import records as runs
 
 LABELS = {
     "idr": "IDR",

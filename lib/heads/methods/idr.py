@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from heads import camera, consistency, cuda_graph, mesh, priors, sdf, trace
-from heads.colour import ColourNetwork
-from heads.colour import Shape as ColourShape
+from heads import camera, mesh
+from heads.methods import priors
 from heads.scene import Reconstruction, Scene
+from heads.surface import consistency, cuda_graph, sdf, trace
+from heads.surface.colour import ColourNetwork
+from heads.surface.colour import Shape as ColourShape
 
 SCHEDULES = ("readme", "shipped", "cosine")
 COLOUR_SEES = ("idr", "no_view_dir")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from heads import posts, stats
-from heads.posts import PROTOCOLS, REGIONS, Results, code, label, listed, mm, plural
-from heads.stats import count, signed
+from heads.posts import sentences as posts
+from heads.posts import stats
+from heads.posts.sentences import PROTOCOLS, REGIONS, Results, code, label, listed, mm, plural
+from heads.posts.stats import count, signed
 
 NUMBER = re.compile(r"[-+−±–./\d\s]*(of \d+)?")
 CHOOSERS = {  # by which loss of the photographs a prior is chosen

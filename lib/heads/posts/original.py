@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from heads import posts, stats, tables
-from heads.posts import REGIONS, Results, listed, mm
+from heads.posts import sentences as posts
+from heads.posts import stats, tables
+from heads.posts.sentences import REGIONS, Results, listed, mm
 
 NUMBERS = ("table", "prior", "epochs", "scan", "face", "head", "source", "bib")
 SETTINGS = ("setting", "value", "source", "bib")

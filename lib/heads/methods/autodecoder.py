@@ -17,9 +17,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from heads import colour, mesh, priors, sdf
-from heads.priors import Prior
+from heads import mesh
+from heads.methods import priors
+from heads.methods.priors import Prior
 from heads.scene import TrainingHead
+from heads.surface import colour, sdf
 
 LOSSES = ("igr", "deepsdf")
 MM_PER_UNIT = 210.0  # of a head that is shown: the unit frame is a sphere around it, whose radius differs from head to head

@@ -16,9 +16,9 @@ import torch
 import trimesh
 from embreex.rtcore_scene import EmbreeScene
 
-from heads import h3ds
 from heads.camera import look_at
-from heads.people import (
+from heads.data import h3ds
+from heads.data.people import (
     CLOTH,
     CUT,
     EYE,

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from heads import priors, sdf, trace
-from heads.colour import ColourNetwork
-from heads.colour import Shape as ColourShape
-from heads.priors import Prior
+from heads.methods import priors
+from heads.methods.priors import Prior
+from heads.surface import sdf, trace
+from heads.surface.colour import ColourNetwork
+from heads.surface.colour import Shape as ColourShape
 
 TERMS = ("step", "distance", "eikonal", "colour")  # of a row of the history
 

@@ -15,9 +15,10 @@ import pandas as pd
 import torch
 import trimesh
 
-from heads import mesh, metric, plots
+from heads import mesh, metric
 from heads.metric import Truth
-from heads.runs import METRICS
+from heads.posts import plots
+from heads.study.records import METRICS
 
 NEITHER, MEASURED, ALIGNED = 0.0, 0.2, 0.5  # on the scale of plots.ERRORS
 FACE_MM = 95.0  # the region face_sphere of H3DS, around the tip of the nose

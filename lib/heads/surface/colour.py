@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from heads.sdf import encode
+from heads.surface.sdf import encode
 
 
 @dataclass(frozen=True)

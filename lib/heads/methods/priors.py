@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from heads import sdf, trace
-from heads.optimizers import Adam, Muon, Optimizer
 from heads.scene import Reconstruction
+from heads.surface import sdf, trace
+from heads.surface.optimizers import Adam, Muon, Optimizer
 
 PARTS = ("geometry", "colour", "moments")
 

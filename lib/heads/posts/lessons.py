@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from heads import average, idr, plots, priors, runs, sdf, trace
-from heads.colour import ColourNetwork
-from heads.priors import Prior
+from heads.methods import average, idr, priors
+from heads.methods.priors import Prior
+from heads.posts import plots
 from heads.scene import Scene
+from heads.study import records as runs
+from heads.surface import sdf, trace
+from heads.surface.colour import ColourNetwork
 
 if TYPE_CHECKING:
-    from heads.runs import OnStep
+    from heads.study.records import OnStep
 
 MEAN = "mean"  # what the mean of the parameters is called, beside the heads' names
 UNIT_BALL = math.pi / 6  # its share of the cube [-1, 1]^3

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from heads.sdf import SDF
+from heads.surface.sdf import SDF
 
 COARSEST = 16  # grid points a side that a field is always asked at
 REACH = 1.0  # in coarse cells: how near the zero level a finer grid is asked

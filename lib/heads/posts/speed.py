@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heads import posts, tables
-from heads.posts import REGIONS
+from heads.posts import sentences as posts
+from heads.posts import tables
+from heads.posts.sentences import REGIONS
 
 COLUMNS = ("name", "value", "unit", "machine", "commit")
 POINT = re.compile(r"(?P<what>\w+)_by_(?P<by>[a-z]+)_(?P<size>\d+)(_(?P<region>face|head))?_(?P<unit>s|ms|mm)")

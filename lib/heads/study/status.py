@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from heads import files, lock, runs
-from heads.study import Job, Study
+from heads import files
+from heads.study import lock
+from heads.study import records as runs
+from heads.study.plan import Job, Study
 
 STATES = ("done", "running", "failed", "missing")
 

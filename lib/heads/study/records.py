@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import tqdm
 
-from heads import files, lock
-from heads.study import Study, unknown
+from heads import files
+from heads.study import lock
+from heads.study.plan import Study, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +90,7 @@ def configured(base: Config, overrides: Mapping[str, Any]) -> Config:
         old = getattr(base, name)
         changed[name] = configured(old, coerced(value, dict, name)) if is_dataclass(old) else coerced(value, hints[name], name)
     if changed.get("device", getattr(base, "device", "")) == "auto":
-        from heads import sdf
+        from heads.surface import sdf
 
         changed["device"] = str(sdf.device("auto"))
     return replace(base, **changed)  # type: ignore[type-var]

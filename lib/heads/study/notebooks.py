@@ -17,8 +17,9 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from heads import files, runs
-from heads.study import unknown
+from heads import files
+from heads.study import records as runs
+from heads.study.plan import unknown
 
 REPOSITORY = "heads-authors/heads"  # on GitHub, for the badge that opens a notebook in Colab
 BADGE = (

@@ -1,0 +1,1 @@
+"""What is told of results: tables, sentences and figures."""
