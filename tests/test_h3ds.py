@@ -202,7 +202,7 @@ with h3ds.official_package() as official:
     official(root, config_path=root + "/config.toml").load_region("s0", "face")
 assert logging.getLoggerClass() is logging.Logger and "int" not in vars(np)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(h3ds.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(h3ds.__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code, str(root), str(tmp_path)], check=True, env=environment)
 
 

@@ -21,7 +21,7 @@ with lock.held("config/mine.yaml"):
 
 
 def python(code: str, folder: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(lock.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(lock.__file__).parents[2])}
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
