@@ -12,7 +12,7 @@
 #   make lock                            requirements.lock anew, from pyproject.toml
 #   make clean                           everything away that these make, the runs too
 #
-# Variables: PYTHON (3.11 to 3.13), PROFILE (where the jobs run, a folder of profiles/; default profiles/local), CORES (jobs side by
+# Variables: PYTHON (3.11 to 3.14), PROFILE (where the jobs run, a folder of profiles/; default profiles/local), CORES (jobs side by
 # side; default as the profile says, which is 2), and TORCH_INDEX, where pip is to look for torch besides its default:
 # https://download.pytorch.org/whl/cpu for the small build without CUDA, .../whl/cu126 for another CUDA version.
 
@@ -60,9 +60,13 @@ bench: $(READY)
 notebooks: $(READY)
 	$(BIN)/python -m heads notebooks
 
+# Snakemake needs immutables, which has no wheel for Python 3.14 yet: pip compiles it there.
 # h3ds without its own requirements: they would bring an OpenCV with windows, which needs libGL; the lock has the one without.
 $(READY): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, and $(PYTHON) is {sys.version.split()[0]}")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and f"Python 3.11 to 3.14 is needed, and $(PYTHON) is {sys.version.split()[0]}")'
+	$(PYTHON) -c 'import os, shutil, sys, sysconfig; sys.exit(sys.version_info >= (3, 14) and os.name == "posix" and not ( \
+	    shutil.which(os.environ.get("CC", "cc").split()[0]) and os.path.exists(sysconfig.get_path("include") + "/Python.h")) and \
+	    "Python 3.14 needs a C compiler and its own headers here: install gcc and python3-dev, or take Python 3.13")'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable . h3ds==0.4.0
@@ -72,8 +76,8 @@ lock: | .venv/bin/python
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --fork-strategy fewest --python-version 3.11 --upgrade \
 	    --no-emit-package h3ds --no-annotate --no-header --quiet --output-file .venv/lock
-	{ echo "# What every machine installs, for Python 3.11 to 3.13. Made by \`make lock\`; do not edit."; \
-	  sed -e "s/ ; python_full_version < '3.14'$$//" -e "s/python_full_version < '3.14' and //g" -e "/== 'emscripten'/d" \
+	{ echo "# What every machine installs, for Python 3.11 to 3.14. Made by \`make lock\`; do not edit."; \
+	  sed -e "s/ ; python_full_version < '3.15'$$//" -e "s/python_full_version < '3.15' and //g" -e "/== 'emscripten'/d" \
 	      -e "s/ ; sys_platform != 'emscripten'$$//" -e '/^#/d' .venv/lock; } > .venv/lock.new
 	mv .venv/lock.new requirements.lock
 
