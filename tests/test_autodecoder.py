@@ -9,7 +9,7 @@ from torch import Tensor
 from heads import mesh
 from heads.methods import autodecoder, idr, priors
 from heads.scene import Scene, TrainingHead
-from heads.surface import colour, sdf
+from heads.surface import colour, sdf, training
 
 RADII = (0.35, 0.45, 0.55, 0.65)
 TINY = replace(autodecoder.SMOKE, shape=sdf.Shape(width=32, depth=3, feature=8, octaves=1, code=2), steps=600, colour_weight=0.5)
@@ -87,7 +87,7 @@ def test_samples_have_the_mean_and_the_spread_of_the_codes(trained: priors.Prior
 def test_a_resumed_training_ends_where_an_undisturbed_one_does() -> None:
     config, states = replace(TINY, steps=40), {}
 
-    def keep(step: int, total: int, terms: dict[str, float], state: autodecoder.StateOf) -> None:
+    def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
         if step == 23:
             states["half"] = state()
 

@@ -8,7 +8,7 @@ from test_priors import shifted
 from torch import Tensor
 
 from heads.methods import average, priors
-from heads.surface import sdf, trace
+from heads.surface import sdf, trace, training
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
 
@@ -93,7 +93,7 @@ def test_a_resumed_distillation_ends_where_an_undisturbed_one_does() -> None:
     config, of = replace(CONFIG, steps=23), [painted(sphere(0.4, seed=1), 0.1), painted(sphere(0.5, seed=2), 0.3)]
     states = {}
 
-    def keep(step: int, total: int, terms: dict[str, float], state: average.StateOf) -> None:
+    def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
         if step == 14:
             states[step] = state()
 

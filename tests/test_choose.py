@@ -19,7 +19,7 @@ from heads.data import h3ds
 from heads.methods import choose, idr, priors
 from heads.scene import Reconstruction, Scene
 from heads.study import records as runs
-from heads.surface import colour, sdf
+from heads.surface import colour, sdf, training
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -125,7 +125,7 @@ def test_a_trial_does_not_see_the_photograph_that_is_held_out(ellipsoid_scene: S
 def test_a_trial_is_a_fit_of_a_share_of_the_epochs(ellipsoid_scene: Scene, starts: list[priors.Prior]) -> None:
     steps: dict[str, int] = {}
 
-    def progress(name: str) -> idr.OnStep:
+    def progress(name: str) -> training.OnStep:
         return lambda step, total, terms, state: steps.update({name: total})
 
     trials = choose.trial(ellipsoid_scene, starts, CONFIG, share=0.5, seed=3, held_out=False, progress=progress)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from heads.methods import idr, priors
 from heads.scene import Scene
-from heads.surface import cuda_graph
+from heads.surface import cuda_graph, training
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU is needed to record a step")
 
@@ -18,7 +18,7 @@ class Descent:
 
     def __init__(self, device: str) -> None:
         self.at = torch.nn.Parameter(torch.zeros(3, device=device))
-        self.optimizers = priors.optimizers(priors.Group([self.at], 0.1))
+        self.optimizers = training.optimizers(training.Group([self.at], 0.1))
         self.asked = 0
 
     def work(self, target: Tensor) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ class Descent:
     def follow(self, step: cuda_graph.Step, factors: list[float]) -> list[float]:
         found = []
         for number, factor in enumerate(factors):
-            priors.begin_step(self.optimizers, factor)
+            training.begin_step(self.optimizers, factor)
             found.append(step(number < 8, torch.full((3,), float(number))).pop("distance").item())
         return found
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import sdf, trace
+from heads.surface import sdf, trace, training
 
 TINY = replace(idr.SMOKE, epochs=40)
 
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(ellipsoid_
 def test_a_resumed_fit_ends_where_an_undisturbed_one_does(ellipsoid_scene: Scene) -> None:
     states = {}
 
-    def keep(step: int, total: int, terms: dict[str, float], state: idr.StateOf) -> None:
+    def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
         if step == total // 2 + 3:
             states["half"] = state()
 

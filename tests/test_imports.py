@@ -17,7 +17,7 @@ MAY_IMPORT = {  # the modules of a folder -> folders and modules; each may impor
 }
 ALSO = {  # what single modules may import beside that
     "methods/choose": {"methods/idr"},  # it tries priors with fits
-    "study/records": {"surface/sdf"},  # asks which device "auto" is, where there is a network to put on it
+    "study/records": {"surface/sdf", "surface/training"},  # which device "auto" is, where there is a network to put on it; a type
     "__main__": {"study", "methods/idr", "methods/autodecoder"},
 }
 ONLY_IMPORTER = {  # packages that one module alone knows

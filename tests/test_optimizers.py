@@ -6,8 +6,7 @@ import sys
 import pytest
 import torch
 
-from heads.methods import priors
-from heads.surface import optimizers
+from heads.surface import optimizers, training
 
 SHAPES = ((128, 47), (128, 128), (65, 128), (4, 9))
 
@@ -47,12 +46,12 @@ def test_adams_steps_are_those_of_torch_and_new_step_sizes_count() -> None:
     chance = torch.Generator().manual_seed(2)
     start = [torch.randn(shape, generator=chance) for shape in ((64, 7), (5,), ())]
     ours, theirs = ([torch.nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
-    mine = priors.optimizers(priors.Group(ours[:2], 1e-2), priors.Group(ours[2:], 3e-2))
+    mine = training.optimizers(training.Group(ours[:2], 1e-2), training.Group(ours[2:], 3e-2))
     theirs_by_size = [{"params": theirs[:2], "lr": torch.tensor(1e-2)}, {"params": theirs[2:], "lr": torch.tensor(3e-2)}]
     other = torch.optim.Adam(theirs_by_size, fused=True)
     for number in range(6):
         factor = 0.5 if number > 3 else 1.0
-        priors.begin_step(mine, factor)
+        training.begin_step(mine, factor)
         for group, size in zip(other.param_groups, (1e-2, 3e-2), strict=True):
             group["lr"].fill_(size * factor)
         for one, of_torch in zip(ours, theirs, strict=True):
@@ -67,8 +66,8 @@ def test_adams_steps_are_those_of_torch_and_new_step_sizes_count() -> None:
 
 def test_a_fit_does_not_wait_for_torchs_compiler() -> None:
     """Its import takes two seconds."""
-    asked = "import sys; from heads.methods import priors; from heads.surface import optimizers; import torch"
-    made = "p = torch.nn.Parameter(torch.ones(4, 5)); found = priors.optimizers(priors.Group([p], 0.1, 0.1))"
+    asked = "import sys; from heads.methods import priors; from heads.surface import training; import torch"
+    made = "p = torch.nn.Parameter(torch.ones(4, 5)); found = training.optimizers(training.Group([p], 0.1, 0.1))"
     moved = "p.sum().backward(); [one.step() for one in found]; print('torch._dynamo' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", f"{asked}\n{made}\n{moved}"], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"

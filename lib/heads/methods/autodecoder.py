@@ -1,15 +1,14 @@
-"""A prior learned from many heads: one implicit network and a code for each head, found together (DeepSDF's auto-decoder).
+"""A prior learned from many heads: one implicit network and a code for each head, trained together (DeepSDF's auto-decoder).
 
 H3D-Net (Ramon et al., ICCV 2021) trains it as IGR does (Gropp et al., ICML 2020): the field vanishes on the scans' points, its
 gradient has length one, codes stay short. DeepSDF's own loss (Park et al., CVPR 2019), the clamped distance of samples, is the
-other option. With a colour network beside it the codes hold the heads' looks as well (SIRA++, Caselles et al. 2023).
+other option. With a colour network beside it, the codes hold the heads' looks as well (SIRA++, Caselles et al. 2023).
 Heads are `scene.TrainingHead`s, all in the unit frame.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 import trimesh
@@ -21,30 +20,30 @@ from heads import mesh
 from heads.methods import priors
 from heads.methods.priors import Prior
 from heads.scene import TrainingHead
-from heads.surface import colour, sdf
+from heads.surface import colour, sdf, training
 
 LOSSES = ("igr", "deepsdf")
-MM_PER_UNIT = 210.0  # of a head that is shown: the unit frame is a sphere around it, whose radius differs from head to head
+MM_PER_UNIT = 210.0  # for display: the unit sphere lies around each head, so that its true radius differs from head to head
 
 
 @dataclass(frozen=True)
 class Config:
-    """How `train` and `complete` work; the defaults are H3D-Net's sizes, with IGR's weights where its text leaves them open."""
+    """How `train` and `complete` work; the defaults are H3D-Net's sizes, and IGR's weights where its text gives none."""
 
     shape: sdf.Shape = field(default_factory=lambda: sdf.Shape(code=256))
     loss: str = "igr"
     steps: int = 100_000
-    heads: int = 16  # of a step
-    points: int = 512  # of each of these
+    heads: int = 16  # per step
+    points: int = 512  # per head and step
     step_size: float = 5e-4
-    muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
-    muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
+    muon_step_size: float = 0.0  # Muon's, for the geometry's matrices; with 0, as published, Adam takes them like the rest
+    muon_colour_step_size: float = 0.0  # likewise for the colours' matrices
     code_step_size: float = 1e-3
     normal_weight: float = 0.0  # igr; H3D-Net needs no normals
     eikonal_weight: float = 0.1  # igr
-    near: float = 0.1  # igr: half of the eikonal points lie about this far from the surface, the rest anywhere
+    near: float = 0.1  # igr: half of the added eikonal points lie about this far from the surface, the rest anywhere
     clamp: float = 0.1  # deepsdf: distances beyond count as this
-    code_weight: float = 1e-3  # of the mean squared length of the codes
+    code_weight: float = 1e-3  # for the mean squared length of the codes
     colour_weight: float = 0.5
     completion_steps: int = 800  # DeepSDF, reconstruct.py
     completion_step_size: float = 5e-3  # a tenth of it after half the steps
@@ -76,16 +75,6 @@ LAPTOP = Config(
 SMOKE = replace(LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2, code=8), steps=200, heads=4, points=64)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
-StateOf = Callable[[], dict[str, Tensor]]
-OnStep = Callable[[int, int, dict[str, float], StateOf], None]
-
-
-class Trained(NamedTuple):
-    """A prior of many heads, and how its losses fell."""
-
-    prior: Prior
-    history: list[dict[str, float]]
-
 
 def train(
     name: str,
@@ -94,10 +83,10 @@ def train(
     *,
     colours: colour.Shape | None = None,
     seed: int = 0,
-    on_step: OnStep | None = None,
+    on_step: training.OnStep | None = None,
     resume: dict[str, Tensor] | None = None,
-) -> Trained:
-    """Fit one network, and a code for each head, to all heads; with `colours`, a colour network to their photographs too."""
+) -> priors.Learned:
+    """Fit one network to all heads, with a code for each; with `colours`, also a colour network to their photographs."""
     _check(heads, colours)
     device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
@@ -107,23 +96,16 @@ def train(
     codes = nn.Parameter(first_codes.to(device))
     look = colour.ColourNetwork(colours, generator).to(device) if colours else None
     named = {f"geometry.{key}": p for key, p in geometry.named_parameters() if key != "code"} | {"codes": codes}
-    weights = [parameter for key, parameter in named.items() if key != "codes"]
-    groups = [priors.Group(weights, config.step_size, config.muon_step_size), priors.Group([codes], config.code_step_size)]
+    decoder = [parameter for key, parameter in named.items() if key != "codes"]
+    groups = [training.Group(decoder, config.step_size, config.muon_step_size), training.Group([codes], config.code_step_size)]
     if look is not None:
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
-        groups.append(priors.Group(list(look.parameters()), config.step_size, config.muon_colour_step_size))
-    optimizers = priors.optimizers(*groups)
+        groups.append(training.Group(list(look.parameters()), config.step_size, config.muon_colour_step_size))
+    learner = training.Learner(f"prior {name}", named, training.optimizers(*groups), generator)
     samples = [distance_samples(head, generator) for head in heads] if config.loss == "deepsdf" else []
+    weights = weights_of(config, colours)
 
-    first = 0
-    history: priors.History = []
-    if resume is not None:
-        first, history = priors.go_on(optimizers, named, generator, resume, ("step", *terms_of(config, colours)))
-
-    def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of(optimizers, named, generator, step, history)
-
-    for step in range(first, config.steps):
+    def step_of(step: int) -> dict[str, Tensor]:
         which = torch.randint(len(heads), (min(config.heads, len(heads)),), generator=generator).tolist()
         with parametrize.cached():
             if config.loss == "igr":
@@ -133,46 +115,31 @@ def train(
             if look is not None:
                 terms["colour"] = colour_term(geometry, look, codes, heads, which, config, generator)
         terms["code"] = codes.square().sum(dim=1).mean()
-        loss = sum((WEIGHTS[key](config) * term for key, term in terms.items()), torch.zeros((), device=device))
-        priors.begin_step(optimizers, 0.05 + 0.475 * (1 + math.cos(math.pi * step / config.steps)))
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        if step % 10 == 0 or step == config.steps - 1:
-            history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
-            if not math.isfinite(loss.item()):
-                raise ValueError(f"prior {name}: the training diverged before step {step}")
-        if on_step is not None:
-            on_step(step + 1, config.steps, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
+        training.weighted_sum(terms, weights).backward()
+        training.end_step(learner.optimizers)
+        return terms
 
-    tensors = {key: parameter.detach().cpu().clone() for key, parameter in named.items()}
-    return Trained(Prior(name, config.shape, 0, tensors | {"geometry.code": tensors["codes"].mean(dim=0)}), history)
+    factor = training.cosine(config.steps, end=0.05)
+    state, history = training.train(learner, step_of, config.steps, terms=weights, factor=factor, on_step=on_step, resume=resume)
+    tensors = {key: state[key] for key in named}
+    return priors.Learned(Prior(name, config.shape, 0, tensors | {"geometry.code": tensors["codes"].mean(dim=0)}), history)
 
 
-WEIGHTS: dict[str, Callable[[Config], float]] = {
-    "surface": lambda config: 1.0,
-    "normal": lambda config: config.normal_weight,
-    "eikonal": lambda config: config.eikonal_weight,
-    "distance": lambda config: 1.0,
-    "colour": lambda config: config.colour_weight,
-    "code": lambda config: config.code_weight,
-}
-
-
-def terms_of(config: Config, colours: colour.Shape | None) -> list[str]:
-    """The names of the losses, in the order of the history's rows."""
-    shape = ["surface", "normal", "eikonal"] if config.loss == "igr" else ["distance"]
-    return [*shape, *(["colour"] if colours else []), "code"]
+def weights_of(config: Config, colours: colour.Shape | None) -> dict[str, float]:
+    """The weights of the losses, in the order of the history's rows."""
+    igr = {"surface": 1.0, "normal": config.normal_weight, "eikonal": config.eikonal_weight}
+    seen = {"colour": config.colour_weight} if colours else {}
+    return (igr if config.loss == "igr" else {"distance": 1.0}) | seen | {"code": config.code_weight}
 
 
 def _check(heads: Sequence[TrainingHead], colours: colour.Shape | None) -> None:
     if not heads:
         raise ValueError("an auto-decoder needs at least one head to learn from")
     if colours is not None and colours.sees_view:
-        raise ValueError("the training heads' colours come without the direction of view: colour_sees has to be no_view_dir")
+        raise ValueError("the training heads' colours have no direction of view: colour_sees has to be no_view_dir")
     for head in heads:
         if colours is not None and len(head.seen) == 0:
-            raise ValueError(f"training head {head.name}: it has no photographs to learn colours from")
+            raise ValueError(f"training head {head.name}: there are no photographs to learn its colours from")
 
 
 def _draw(values: Sequence[Tensor], count: int, generator: torch.Generator) -> list[Tensor]:
@@ -189,7 +156,7 @@ def igr_terms(
     config: Config,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """IGR's terms (`shapespace/train.py`), unweighted: |f| and the normals on the scans, the gradient's length around them."""
+    """IGR's unweighted terms (`shapespace/train.py`): |f| and normals on the scans, the gradient's length also around them."""
     drawn = [_draw((heads[i].points, heads[i].normals), config.points, generator) for i in which]
     surface, normals = (torch.cat(parts) for parts in zip(*drawn, strict=True))
     owner = torch.tensor(which).repeat_interleave(config.points)
@@ -232,7 +199,7 @@ def colour_term(
     config: Config,
     generator: torch.Generator,
 ) -> Tensor:
-    """The mean difference, summed over channels, of the colours of points that the photographs show (IDR's RGB term)."""
+    """The mean difference in colour, summed over channels, at points that the photographs show (IDR's RGB term)."""
     drawn = [_draw((heads[i].seen, heads[i].colours), config.points // 2, generator) for i in which]
     points, colours = (torch.cat(parts).to(codes.device) for parts in zip(*drawn, strict=True))
     code = codes[torch.tensor(which).repeat_interleave(config.points // 2)]
@@ -243,8 +210,8 @@ def colour_term(
 def distance_samples(head: TrainingHead, generator: torch.Generator, count: int = 20_000) -> tuple[Tensor, Tensor]:
     """Points (N, 3) and signed distances (N,) to one head, as DeepSDF draws them (`PreprocessMesh.cpp`).
 
-    47 of 50 lie near the surface (variances 0.005 and 0.0005), the rest anywhere. The sign is the vote of the 11 nearest surface
-    points' normals; without a unanimous one the sample is dropped.
+    47 of 50 lie near the surface (variances 0.005 and 0.0005), the rest anywhere. The sign is a vote among the normals of the 11
+    nearest surface points; where that is not unanimous, the sample is dropped.
     """
     near = round(count * 47 / 50)
     surface = head.points[torch.randint(len(head.points), (near,), generator=generator)]
@@ -264,47 +231,55 @@ def distance_samples(head: TrainingHead, generator: torch.Generator, count: int 
 
 
 def complete(prior: Prior, points: Tensor, config: Config, *, seed: int = 0) -> Tensor:
-    """The code (C,) of the head of which `points` (N, 3), unit frame, are some of the surface; the network stays as it is.
+    """The code (C,) of a head from `points` (N, 3) on part of its surface, in the unit frame; the network stays as it is.
 
-    As DeepSDF's `reconstruct.py`, with the distance of surface points, which is zero.
+    As in DeepSDF's `reconstruct.py`, but all samples are surface points, whose distance is zero.
     """
     generator = torch.Generator().manual_seed(seed)
     geometry = priors.network(prior, generator=generator).requires_grad_(False)
     code = nn.Parameter(prior.tensors["geometry.code"].clone())
-    optimizers = priors.optimizers(priors.Group([code], config.completion_step_size))
-    for step in range(config.completion_steps):
+    optimizers = training.optimizers(training.Group([code], config.completion_step_size))
+
+    def step_of(step: int) -> dict[str, Tensor]:
         (drawn,) = _draw((points,), min(len(points), 16 * config.points), generator)
         loss = geometry.distance(drawn, code).abs().mean() + config.code_weight * code.square().sum()
-        priors.begin_step(optimizers, 0.1 if 2 * step >= config.completion_steps else 1.0)
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        training.end_step(optimizers)
+        return {"loss": loss}
+
+    training.train(
+        training.Learner(f"prior {prior.name}", {"code": code}, optimizers, generator),
+        step_of,
+        config.completion_steps,
+        terms=["loss"],
+        factor=lambda step: 0.1 if 2 * step >= config.completion_steps else 1.0,
+    )
     return code.detach()
 
 
 def holding(prior: Prior, code: Tensor) -> Prior:
-    """The prior with another code (C,) to start from: the head that the code stands for."""
+    """The prior with another code (C,) to start from, and so with the head that it encodes; ValueError for another length."""
     if code.shape != (prior.shape.code,):
         raise ValueError(
-            f"prior {prior.name}: a code of {prior.shape.code} numbers was expected, not of shape {tuple(code.shape)}"
+            f"prior {prior.name}: expected a code of {prior.shape.code} numbers, not one of shape {tuple(code.shape)}"
         )
     return replace(prior, tensors=prior.tensors | {"geometry.code": code.detach().clone()})
 
 
 def surface(prior: Prior, code: Tensor, *, cell_mm: float = 3.0) -> trimesh.Trimesh:
-    """The head that a code (C,) stands for, in mm, of a usual size; ValueError where it has no surface."""
+    """The head that a code (C,) encodes, in mm, scaled to a typical size; ValueError if it has no surface."""
     network = priors.network(holding(prior, code), generator=torch.Generator())
     scale = torch.tensor([MM_PER_UNIT, MM_PER_UNIT, MM_PER_UNIT, 1.0])
     return mesh.extract(sdf.distance(network), mm_from_unit=torch.diag(scale), cell_mm=cell_mm)
 
 
 def distance(prior: Prior, code: Tensor, points: Tensor) -> float:
-    """The mean distance, in the unit frame, of points (N, 3) from the surface of a code (C,), as the field has it."""
+    """The mean distance, in the unit frame, of points (N, 3) from the surface of a code (C,), according to the field."""
     return float(sdf.distance(priors.network(holding(prior, code), generator=torch.Generator()))(points).abs().mean())
 
 
 def sample(prior: Prior, count: int, *, seed: int = 0) -> Tensor:
-    """Codes (count, C) drawn from the normal distribution that the training heads' codes have."""
+    """Codes (count, C) drawn from the normal distribution fitted to the training heads' codes."""
     codes = prior.tensors["codes"].double()
     middle, spread = codes.mean(dim=0), torch.linalg.svd(codes - codes.mean(dim=0), full_matrices=False)
     weights = torch.randn((count, len(spread.S)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -312,5 +287,5 @@ def sample(prior: Prior, count: int, *, seed: int = 0) -> Tensor:
 
 
 def interpolate(first: Tensor, second: Tensor, count: int) -> Tensor:
-    """Codes (count, C) evenly from one code (C,) to another."""
+    """Codes (count, C) at even steps from one code (C,) to another, both included."""
     return torch.lerp(first[None], second[None], torch.linspace(0, 1, count)[:, None])

@@ -1,12 +1,11 @@
-"""The averaged prior: several single-scan priors made into one, by their parameters or by what they say.
+"""The averaged prior: several single-scan priors made into one, by averaging their parameters or their functions.
 
 The mean of parameters is that of BaseH3D-Net's `avg_model_parameters.py`. It is a head only where the networks have a common
-start, for hidden units of networks from independent starts do not correspond. The mean of functions needs no such thing:
+start, because the hidden units of networks from independent starts do not correspond. The mean of functions does not need one:
 a fresh network learns the mean of the signed distances and of the colours (distillation).
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,11 +16,9 @@ from torch.nn.utils import parametrize
 
 from heads.methods import priors
 from heads.methods.priors import Prior
-from heads.surface import sdf, trace
+from heads.surface import sdf, trace, training
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
-
-TERMS = ("step", "distance", "eikonal", "colour")  # of a row of the history
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,13 @@ class Config:
     """How `distil` works."""
 
     steps: int = 1200
-    points: int = 1024  # of a step: half of them near the mean surface, half anywhere in the cube
+    points: int = 1024  # per step: as many near the mean surface as anywhere in the cube
     band: float = 0.05  # how far from the mean surface the near points lie, unit frame
-    samples: int = 20_000  # of either kind, at which the priors are asked once
+    samples: int = 20_000  # points of either kind at which the priors are evaluated, once
     step_size: float = 2e-3
     eikonal_weight: float = 0.1
     colour_weight: float = 0.1
-    device: str = "auto"  # where the network learns; the priors are asked on the CPU
+    device: str = "auto"  # where the network learns; the priors are evaluated on the CPU
 
     def __post_init__(self) -> None:
         for name in ("steps", "points", "band", "samples", "step_size"):
@@ -43,33 +40,22 @@ class Config:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
 
-StateOf = Callable[[], dict[str, Tensor]]
-OnStep = Callable[[int, int, dict[str, float], StateOf], None]
-
-
-class Distilled(NamedTuple):
-    """A prior that has learned the mean of others, and how its losses fell."""
-
-    prior: Prior
-    history: list[dict[str, float]]
-
-
 class Lessons(NamedTuple):
-    """What the mean of several priors says: distances (S,) anywhere and near its surface, colours (S, 3) on that surface."""
+    """Samples of the mean of several priors: distances (S,) anywhere and near its surface, colours (S, 3) on that surface."""
 
     anywhere: Tensor  # (S, 3)
     anywhere_distance: Tensor
     near: Tensor  # (S, 3)
     near_distance: Tensor
     surface: Tensor  # (S, 3)
-    views: Tensor  # (S, 3), unit vectors to the eye
-    colours: Tensor  # (S, 3) in [-1, 1]; (0, 3) where no prior has any
+    views: Tensor  # (S, 3), unit vectors towards the camera
+    colours: Tensor  # (S, 3) in [-1, 1]; (0, 3) unless all priors have colours
 
 
 def average_weights(name: str, of: Sequence[Prior]) -> Prior:
-    """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v each by itself).
+    """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v separately).
 
-    The optimizer's moments are left out, as there. Whether the mean has a surface is for `priors.check_surface` to say.
+    The optimizer's moments are left out, as there. Whether the mean has a surface, `priors.check_surface` says.
     """
     _check(of)
     networks = [key for key in of[0].tensors if key.split(".")[0] in ("geometry", "colour")]
@@ -87,7 +73,7 @@ def mean_field(of: Sequence[Prior]) -> sdf.SDF:
 
 
 def agreement(one: Tensor, two: Tensor) -> dict[str, float]:
-    """How alike two fields are whose values (N,) at the same points are given: `iou` of their insides, `l1` mean difference."""
+    """How alike two fields are, from their values (N,) at the same points: `iou` of their insides, `l1` mean difference."""
     either, both = (one < 0) | (two < 0), (one < 0) & (two < 0)
     return {"iou": float(both.sum() / either.sum().clamp(min=1)), "l1": float((one - two).abs().mean())}
 
@@ -99,12 +85,12 @@ def distil(
     config: Config,
     *,
     seed: int = 0,
-    on_step: OnStep | None = None,
+    on_step: training.OnStep | None = None,
     resume: dict[str, Tensor] | None = None,
-) -> Distilled:
-    """A fresh network that has learned the mean of the priors' signed distances, and of their colours where all have some.
+) -> priors.Learned:
+    """A fresh network that has learned the mean of the priors' signed distances, and of their colours if all have colours.
 
-    It starts from a sphere of its own. An eikonal term keeps it a distance, which the mean of distances is only nearly.
+    It starts from a sphere of its own. An eikonal term keeps it a distance, which the mean of distances only nearly is.
     """
     _check(of)
     for prior in of:
@@ -117,37 +103,27 @@ def distil(
     lessons = Lessons(*(tensor.to(device) for tensor in ask(of, colour_shape, config, generator)))
     if len(lessons.colours):
         named |= {f"colour.{key}": p for key, p in look.named_parameters()}
-    optimizers = priors.optimizers(priors.Group(list(named.values()), config.step_size))
+    optimizers = training.optimizers(training.Group(list(named.values()), config.step_size))
+    learner = training.Learner(f"prior {name}", named, optimizers, generator)
+    weights = {"distance": 1.0, "eikonal": config.eikonal_weight}
+    if len(lessons.colours):
+        weights["colour"] = config.colour_weight
 
-    first = 0
-    history: priors.History = []
-    if resume is not None:
-        named_terms = TERMS if len(lessons.colours) else TERMS[:-1]
-        first, history = priors.go_on(optimizers, named, generator, resume, named_terms)
-
-    def state(step: int) -> dict[str, Tensor]:
-        return priors.state_of(optimizers, named, generator, step, history)
-
-    for step in range(first, config.steps):
+    def step_of(step: int) -> dict[str, Tensor]:
         index = torch.randint(config.samples, (3, config.points // 2), generator=generator).to(device)
         with parametrize.cached():
             terms = losses(geometry, look, lessons, index)
-        loss = terms["distance"] + config.eikonal_weight * terms["eikonal"]
-        if "colour" in terms:
-            loss = loss + config.colour_weight * terms["colour"]
-        priors.begin_step(optimizers, 0.02 + 0.49 * (1 + math.cos(math.pi * step / config.steps)))
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        if step % 10 == 0 or step == config.steps - 1:
-            history.append({"step": float(step)} | {key: term.item() for key, term in terms.items()})
-        if on_step is not None:
-            on_step(step + 1, config.steps, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
-    return Distilled(Prior(name, of[0].shape, of[0].epoch, {key: p.detach().cpu().clone() for key, p in named.items()}), history)
+        training.weighted_sum(terms, weights).backward()
+        training.end_step(optimizers)
+        return terms
+
+    factor = training.cosine(config.steps, end=0.02)
+    state, history = training.train(learner, step_of, config.steps, terms=weights, factor=factor, on_step=on_step, resume=resume)
+    return priors.Learned(Prior(name, of[0].shape, of[0].epoch, {key: state[key] for key in named}), history)
 
 
 def ask(of: Sequence[Prior], colour_shape: ColourShape, config: Config, generator: torch.Generator) -> Lessons:
-    """Ask the priors once: at `config.samples` points anywhere in the cube, as many near their mean surface, as many on it."""
+    """Evaluate the priors at `config.samples` points anywhere in the cube, as many near their mean surface, and as many on it."""
     field, networks = mean_field(of), [priors.network(prior, generator=torch.Generator()) for prior in of]
     anywhere = torch.rand((config.samples, 3), generator=generator) * 2 - 1
     grid = trace.CachedField(field, 64)
@@ -167,7 +143,7 @@ def ask(of: Sequence[Prior], colour_shape: ColourShape, config: Config, generato
 
 
 def losses(geometry: sdf.ImplicitNetwork, look: ColourNetwork, lessons: Lessons, index: Tensor) -> dict[str, Tensor]:
-    """The terms, unweighted, at the lessons' points `index` (3, P): anywhere, near the surface, on it."""
+    """The unweighted terms at the points `index` (3, P) of the lessons: anywhere, near the surface, on it."""
     anywhere, near, on = index
     points = torch.cat([lessons.anywhere[anywhere], lessons.near[near], lessons.surface[on]])
     on_surface = lessons.near_distance.new_zeros(len(on))
@@ -188,7 +164,7 @@ def _check(of: Sequence[Prior]) -> None:
             raise ValueError(f"priors {of[0].name} and {prior.name} have networks of different shapes; they have no average")
         if prior.epoch != of[0].epoch:
             raise ValueError(
-                f"prior {of[0].name} has {of[0].epoch} epochs but prior {prior.name} {prior.epoch}; average like with like"
+                f"prior {of[0].name} has {of[0].epoch} epochs but prior {prior.name} {prior.epoch}; an average needs equal ones"
             )
 
 

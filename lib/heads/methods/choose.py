@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 from heads import camera
 from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import sdf, trace
+from heads.surface import sdf, trace, training
 from heads.surface.colour import ColourNetwork
 
 EVERY = 2  # pixels, along rows and columns: every fourth pixel of a photograph is asked
@@ -48,7 +48,7 @@ def trial(
     share: float = 0.2,
     seed: int = 0,
     held_out: bool = True,
-    progress: Callable[[str], idr.OnStep] | None = None,
+    progress: Callable[[str], training.OnStep] | None = None,
 ) -> list[Trial]:
     """A short fit from each prior, `share` of the epochs of `config`, judged by the last photograph, which it does not see.
 

@@ -1,14 +1,13 @@
 """IDR: fit an implicit surface and its colour to photographs by differentiable rendering (Yariv et al., NeurIPS 2020).
 
 `fit` is the whole method: draw pixels, find where their rays meet the surface, compare colour and silhouette, step.
-Where the published code names a thing otherwise, its name stands in the comment. Epochs are the published ones: one pass
+Where the published code has another name for a thing, the comment gives it. Epochs are the published ones: one pass
 over the photographs, `steps_per_view` optimizer steps for each of them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import cos, pi
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch.nn.utils import parametrize
 from heads import camera, mesh
 from heads.methods import priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import consistency, cuda_graph, sdf, trace
+from heads.surface import consistency, cuda_graph, sdf, trace, training
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
 
@@ -28,8 +27,8 @@ SCHEDULES = ("readme", "shipped", "cosine")
 COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 START_CODES = ("mean", "zero")
-OFTEN = 4  # so many times refresh_every is how long the cached grid is refreshed most often, at most
-TERMS = ("step", "epoch", "rgb", "mask", "eikonal", "consistency")  # of a row of the history
+OFTEN = 4  # the early steps, in which the cached grid is refreshed most often, are at most this many times refresh_every
+TERMS = ("rgb", "mask", "eikonal", "consistency")
 
 
 @dataclass(frozen=True)
@@ -42,59 +41,44 @@ class Config:
     view_octaves: int = 4  # multires_view
     point_octaves: int = 0  # the published colour network does not encode the points
     colour_sees: str = "idr"  # mode: idr, or no_view_dir, which leaves out the direction of view
-    epochs: int = 2000  # nepoch, counted on top of the prior's
+    epochs: int = 2000  # nepoch, in addition to the prior's
     steps_per_view: float = 1.0
-    rays: int = 2048  # num_pixels, of one photograph a step or, with mixed_views, of all
+    rays: int = 2048  # num_pixels per step, from one photograph or, with mixed_views, from all
     mixed_views: bool = False
-    rays_in_mask: float = 0.0  # with mixed_views, this share of the rays is drawn inside the masks,
-    rays_near_mask: float = 0.0  # this share outside, no farther than near_px from them, the rest anywhere
+    rays_in_mask: float = 0.0  # with mixed_views, the share of the rays that is drawn inside the masks
+    rays_near_mask: float = 0.0  # and the share outside, within near_px of them; the rest is drawn anywhere
     near_px: float = 12.0
-    blur_px: float = 0.0  # the photographs are blurred inside their masks, by a Gaussian of this many pixels
+    blur_px: float = 0.0  # sigma of the Gaussian that blurs the photographs inside their masks
     tracer: str = "cached"
-    grid: int = 64  # of the cached tracer
+    grid: int = 64  # points a side of the cached tracer's grid
     refresh_every: int = 25  # steps between two refreshes of the cached grid
     schedule: str = "shipped"
     step_size: float = 1e-4  # lr
     colour_step_size: float = 1e-4
-    consistency_weight: float = 0.0  # of the difference between photographs at a surface point, 0 as published: not compared
+    consistency_weight: float = 0.0  # of the difference between photographs at a surface point; 0 as published: none is computed
     eikonal_weight: float = 0.1
-    eikonal_points: float = 0.5  # drawn in the cube for it, for each ray
-    one_pass: bool = False  # normals and features are those of where the tracer ended, not as published of the point that moves
+    eikonal_points: float = 0.5  # drawn in the cube, per ray
+    one_pass: bool = False  # take normals and features where the tracer ended, not, as published, at the point that moves
     mask_weight: float = 100.0
-    muon_step_size: float = 0.0  # of the geometry's matrices, by Muon; 0 as published: Adam takes them like the rest
-    muon_colour_step_size: float = 0.0  # of the colours' matrices, likewise
-    clip: float = 0.0  # the gradient's norm is kept below this, 0 as published: never
-    code_epochs: float = 100.0  # of a prior with codes: so long the decoder is frozen (H3D-Net's text leaves it open)
+    muon_step_size: float = 0.0  # Muon's, for the geometry's matrices; with 0, as published, Adam takes them like the rest
+    muon_colour_step_size: float = 0.0  # likewise for the colours' matrices
+    clip: float = 0.0  # bound on the gradient's norm; 0, as published, for none
+    code_epochs: float = 100.0  # with a prior that has codes, the decoder is frozen for so long (H3D-Net's text does not say)
     code_step_size: float = 1e-3
     code_weight: float = 1e-3  # of the code's squared length
-    start_code: str = "mean"  # of the training heads' codes, or zero
+    start_code: str = "mean"  # mean of the training heads' codes, or zero
     alpha: float = 50.0
-    alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # alpha doubles here
+    alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # where alpha doubles
     cell_mm: float = 1.0  # of the extracted mesh
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
-        if self.tracer not in TRACERS:
-            raise ValueError(f"tracer must be one of {', '.join(TRACERS)}, not {self.tracer!r}")
-        if self.colour_sees not in COLOUR_SEES:
-            raise ValueError(f"colour_sees must be one of {', '.join(COLOUR_SEES)}, not {self.colour_sees!r}")
-        if self.start_code not in START_CODES:
-            raise ValueError(f"start_code must be one of {', '.join(START_CODES)}, not {self.start_code!r}")
-        for name in (
-            "epochs",
-            "steps_per_view",
-            "rays",
-            "grid",
-            "refresh_every",
-            "step_size",
-            "colour_step_size",
-            "code_step_size",
-            "cell_mm",
-            "alpha",
-            "eikonal_points",
-        ):
+        known = {"schedule": SCHEDULES, "tracer": TRACERS, "colour_sees": COLOUR_SEES, "start_code": START_CODES}
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(values)}, not {getattr(self, name)!r}")
+        sizes = ("epochs", "steps_per_view", "rays", "grid", "refresh_every", "cell_mm", "alpha", "eikonal_points")
+        for name in (*sizes, "step_size", "colour_step_size", "code_step_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if not (min(self.rays_in_mask, self.rays_near_mask) >= 0 and self.rays_in_mask + self.rays_near_mask <= 1):
@@ -102,16 +86,8 @@ class Config:
                 "rays_in_mask and rays_near_mask are shares of the rays, together at most 1, not"
                 f" {self.rays_in_mask} and {self.rays_near_mask}"
             )
-        for name in (
-            "near_px",
-            "blur_px",
-            "consistency_weight",
-            "code_epochs",
-            "code_weight",
-            "muon_step_size",
-            "muon_colour_step_size",
-            "clip",
-        ):
+        weights = ("near_px", "blur_px", "consistency_weight", "code_epochs", "code_weight", "clip")
+        for name in (*weights, "muon_step_size", "muon_colour_step_size"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
@@ -125,7 +101,7 @@ class Config:
 
 
 PAPER = Config()
-LAPTOP = Config(  # why these, and what else was tried: LOG.md
+LAPTOP = Config(  # LOG.md says why, and what else was tried
     shape=sdf.Shape(width=128, depth=4, feature=64),
     colour_width=128,
     colour_depth=3,
@@ -165,9 +141,9 @@ PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
 def blurred(images: Tensor, masks: Tensor, sigma_px: float) -> Tensor:
-    """Photographs (V, H, W, 3) whose colours in the masks (V, H, W) are means of those around them there, by a Gaussian.
+    """The photographs (V, H, W, 3), blurred inside their masks (V, H, W) by a Gaussian that sees only pixels in the mask.
 
-    With few rays a pixel is drawn once or twice, if at all, and so says something of its neighbours too.
+    With few rays, a pixel is drawn once or twice, if at all; blurred, it stands for its neighbours too.
     """
     weights = masks.float().numpy()
     smooth = ndimage.gaussian_filter(images.numpy() * weights[..., None], (0, sigma_px, sigma_px, 0))
@@ -176,14 +152,14 @@ def blurred(images: Tensor, masks: Tensor, sigma_px: float) -> Tensor:
 
 
 def near(masks: Tensor, distance_px: float) -> Tensor:
-    """Which pixels (V, H, W) lie outside the masks, no farther than `distance_px` from one of their photograph's."""
+    """Which pixels (V, H, W) lie outside their photograph's mask but within `distance_px` of it."""
     away = [ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, np.inf) for mask in masks.numpy()]
     return torch.from_numpy(np.stack(away) <= distance_px) & ~masks
 
 
 class Batch(NamedTuple):
-    """The rays of a step: their pixels' `colours` (N, 3) in [-1, 1] and `mask` (N,), `origins` and `directions` (N, 3); and which
-    `others` (N, M) of the photographs they are to be compared with."""
+    """The rays of a step: their pixels' `colours` (N, 3) in [-1, 1] and `mask` (N,), `origins` and `directions` (N, 3), and the
+    numbers of the `others` (N, M), the photographs that each is compared with."""
 
     colours: Tensor
     mask: Tensor
@@ -193,7 +169,7 @@ class Batch(NamedTuple):
 
 
 class Pixels:
-    """Draws pixels of a scene with their colours, mask and rays: of one photograph a step as published, or of all mixed."""
+    """Draws pixels of a scene with their colours, mask and rays: as published from one photograph per step, or from all."""
 
     def __init__(self, scene: Scene, config: Config, device: torch.device) -> None:
         self.config, self.shape = config, scene.masks.shape
@@ -210,17 +186,17 @@ class Pixels:
         images = blurred(scene.images, scene.masks, config.blur_px) if config.blur_px else scene.images
         colours, unit_from_cam = (images * 2 - 1).to(device), scene.unit_from_cam.to(device)
         self.colours, self.centres = colours.flatten(0, 2), unit_from_cam[:, :3, 3]
-        self.photographs = None  # that pixels are compared with
+        self.photographs = None  # what pixels are compared with
         if config.consistency_weight:
             inner = consistency.inner(scene.masks).to(device)
             self.photographs = consistency.Photographs(colours, inner, scene.px_from_cam.to(device), unit_from_cam)
 
     def draw(self, step: int, generator: torch.Generator) -> Batch:
-        """The rays of this step, N = `rays`; they are compared with other photographs where that has a weight."""
+        """The rays of this step, N = `rays`; without a `consistency_weight`, `others` is (N, 0)."""
         return self.at(*self.choose(step, generator))
 
     def choose(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Which pixels this step is about, (N,) numbers, all photographs one after the other; and the `others` of each."""
+        """The pixels of this step as numbers (N,) that count through all photographs, and the `others` (N, M) of each."""
         views, height, width = self.shape
         count = self.config.rays
         if self.config.mixed_views:
@@ -235,19 +211,19 @@ class Pixels:
         return index, consistency.draw_others(view, views, generator) if self.photographs else view.new_zeros((count, 0))
 
     def at(self, index: Tensor, others: Tensor) -> Batch:
-        """The rays of these pixels, which are on the device, as the photographs are."""
+        """The rays of the pixels `index` (N,), given on the photographs' device."""
         _, height, width = self.shape
         origins = self.centres[index // (height * width)]
         return Batch(self.colours[index], self.masks[index], origins, self.directions[index], others)
 
 
 def _some(of: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of the pixels `of`, which may be none where none is wanted."""
+    """`count` random pixels out of `of`, which may be empty if `count` is 0."""
     return of[torch.randint(max(1, len(of)), (count,), generator=generator)]
 
 
 def in_cube(config: Config, generator: torch.Generator) -> Tensor:
-    """Uniform points (M, 3) of the cube [-1, 1]^3, for a step's eikonal term."""
+    """Random points (M, 3), uniform in the cube [-1, 1]^3, for a step's eikonal term."""
     return torch.rand((max(1, round(config.rays * config.eikonal_points)), 3), generator=generator) * 2 - 1
 
 
@@ -262,17 +238,17 @@ def losses(
     field: consistency.Field | None = None,
     one_pass: bool = False,
 ) -> dict[str, Tensor]:
-    """The three terms of IDR (`loss.py`), unweighted: `rgb`, `mask` and `eikonal`; `uniform` (M, 3) are points for the last.
+    """IDR's three unweighted terms (`loss.py`): `rgb`, `mask` and `eikonal`, the last also at the points `uniform` (M, 3).
 
-    A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to see what hides a point from them.
-    With `one_pass` the network is asked once for the distance, the normal and the features of a surface point.
+    A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to tell what hides a point from them.
+    With `one_pass`, the network is evaluated once for the distance, the normal and the features of a surface point.
     """
     colours, mask, origins, directions, others = batch
     surface = traced.hit & mask
     t = traced.t_surface.where(surface, traced.t_closest)
     points = origins + t[:, None] * directions
     rays = trace.chosen(surface)
-    counts, v = surface[rays], directions[rays]  # a ray that was not chosen for its surface does not count
+    counts, v = surface[rays], directions[rays]  # a GPU computes the rays without a surface too, but they do not count
     if one_pass:
         rest = trace.chosen(~surface)
         distance, gradient, feature = geometry.with_gradient(torch.cat([points[rays], uniform]))
@@ -298,7 +274,7 @@ def losses(
 
 
 def check_cameras(scene: Scene) -> None:
-    """ValueError for a view from inside the unit sphere, or whose mask looks past it, for rays are traced inside it alone."""
+    """ValueError for a view from inside the unit sphere, or whose mask looks past it: rays are traced only inside it."""
     for i, view in enumerate(scene.views):
         pixels = scene.masks[i].nonzero().flip(-1).float()
         pixels = pixels[:: max(1, len(pixels) // 1000)]
@@ -314,21 +290,21 @@ def check_cameras(scene: Scene) -> None:
 
 
 def trouble(row: dict[str, float], unseen: int) -> str:
-    """What is wrong with a fit whose losses are `row`, and of which `unseen` looks in a row saw no surface; empty if nothing."""
+    """What is wrong with a fit whose losses are `row` and whose last `unseen` checks saw no surface; empty if nothing is."""
     photographs = row["rgb"] + row["mask"] + row["consistency"]
-    if not row["eikonal"] < 100 or not photographs < 100:  # a gradient has length one; NaN comes here too
-        said = ", ".join(f"{name} {row[name]:.3g}" for name in TERMS[2:])
+    if not row["eikonal"] < 100 or not photographs < 100:  # a gradient's length should be one; NaN fails these tests too
+        said = ", ".join(f"{name} {row[name]:.3g}" for name in TERMS)
         return f"the fit diverged ({said}); are the steps too large, or does the prior come from other settings?"
     if unseen > 1:
         return (
             "the surface has vanished: no ray through a mask hits it any more; do the masks show the head and not the background,"
-            " and do all cameras have one convention?"
+            " and do all cameras follow the same convention?"
         )
     return ""
 
 
 def step_size_factor(config: Config, epoch: float, start: int) -> float:
-    """What multiplies the step size at `epoch`, for a fit that began at the prior's epoch `start`.
+    """The factor on the step sizes at `epoch`, in a fit that began at the prior's epoch `start`.
 
     `readme`: constant, as BaseH3D-Net's text says. `shipped`: halved at epochs 1000 and 1500, as its files do, counting the
     prior's epochs. `cosine`: falls to 5 % over the fit's own epochs.
@@ -346,14 +322,14 @@ def alpha_at(config: Config, epoch: float) -> float:
 
 
 def early(config: Config, total: int) -> int:
-    """So many of `total` steps move the surface most, a third at most: the cached grid is coarse then, refreshed most often."""
+    """Number of early steps, at most a third of `total`: they move the surface most, with a coarse grid that is often refreshed."""
     return min(OFTEN * config.refresh_every, total // 3)
 
 
 def refresh_at(config: Config, step: int, total: int) -> str:
-    """Whether the cached grid is refreshed before `step`: "full", "band" (near the surface), or "" for not at all.
+    """How the cached grid is refreshed before `step`: "full", "band" (near the surface), or "" for not at all.
 
-    A new grid is exact: in the early steps the band is refreshed five times as often.
+    Step 0 needs no refresh, as a new grid is exact; in the early steps the band is refreshed five times as often.
     """
     every = config.refresh_every
     if step > 0 and step % every == 0:
@@ -367,25 +343,16 @@ def grid_at(config: Config, step: int, total: int) -> int:
     return max(2, config.grid // 2) if step < early(config, total) else config.grid
 
 
-StateOf = Callable[[], dict[str, Tensor]]
-
-
-class OnStep(Protocol):
-    """Called after every step with its number, the number of steps, the losses, and a function for the fit's whole state."""
-
-    def __call__(self, step: int, total: int, terms: dict[str, float], state: StateOf) -> None: ...
-
-
 def fit(
     scene: Scene,
     prior: priors.Prior,
     config: Config,
     *,
     seed: int = 0,
-    on_step: OnStep | None = None,
+    on_step: training.OnStep | None = None,
     resume: dict[str, Tensor] | None = None,
 ) -> Reconstruction:
-    """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is the state of an earlier, interrupted call."""
+    """Fit a head to the photographs of `scene`, starting from `prior`; `resume` is a checkpoint of an interrupted call."""
     priors.check_surface(prior)
     check_cameras(scene)
     device = sdf.device(config.device)
@@ -399,18 +366,19 @@ def fit(
         f"colour.{name}": p for name, p in colour.named_parameters()
     }
     decoder = [p for p in geometry.parameters() if p is not geometry.code]
-    optimizers = priors.optimizers(
-        priors.Group(decoder, config.step_size, config.muon_step_size),
-        priors.Group([geometry.code], config.code_step_size),
-        priors.Group(list(colour.parameters()), config.colour_step_size, config.muon_colour_step_size),
+    optimizers = training.optimizers(
+        training.Group(decoder, config.step_size, config.muon_step_size),
+        training.Group([geometry.code], config.code_step_size),
+        training.Group(list(colour.parameters()), config.colour_step_size, config.muon_colour_step_size),
     )
-    priors.load_moments(optimizers, named, priors.part(prior, "moments"))
+    learner = training.Learner(f"scene {scene.name}", named, optimizers, generator)
+    training.load_moments(learner, priors.part(prior, "moments"))
 
     field = sdf.distance(geometry)
     pixels = Pixels(scene, config, device)
     steps_per_epoch = config.steps_per_view * len(scene.views)
     total = max(1, round(config.epochs * steps_per_epoch))
-    frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps of the code alone
+    frozen = round(config.code_epochs * steps_per_epoch) if config.shape.code else 0  # steps in which only the code moves
     grid = trace.CachedField(field, grid_at(config, 0, total), device=device) if config.tracer == "cached" else None
 
     def rows(points: Tensor) -> Tensor:
@@ -428,25 +396,16 @@ def fit(
             loss.backward()
         if config.clip:
             nn.utils.clip_grad_norm_(named.values(), config.clip)
-        for optimizer in optimizers:
-            optimizer.step()
+        training.end_step(optimizers)
         seen = (traced.hit & batch.mask).any() | ~batch.mask.any()
         return {name: term.detach() for name, term in terms.items()} | {"seen": seen}
 
-    step_of = cuda_graph.Step(work, device, record=device.type == "cuda" and grid is not None)
-    first = unseen = 0
-    history: priors.History = []
-    if resume is not None:
-        first, history = priors.go_on(optimizers, named, generator, resume, TERMS)
-        if grid is not None:
-            grid.values = resume["grid"].to(device, copy=True)
+    recorded = cuda_graph.Step(work, device, record=device.type == "cuda" and grid is not None)
 
-    def state(step: int) -> dict[str, Tensor]:
-        tensors = priors.state_of(optimizers, named, generator, step, history)
-        return tensors | ({"grid": grid.values.cpu().clone()} if grid is not None else {})
+    def epoch_at(step: int) -> float:
+        return prior.epoch + step / steps_per_epoch
 
-    for step in range(first, total):
-        epoch = prior.epoch + step / steps_per_epoch
+    def step_of(step: int) -> dict[str, Tensor | float]:
         for parameter in decoder:
             parameter.requires_grad_(step >= frozen)
         refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
@@ -457,26 +416,38 @@ def fit(
                 elif refresh:
                     grid.refresh(field, band=2 * grid.cell)
         chosen, others = pixels.choose(step, generator)
-        priors.begin_step(optimizers, step_size_factor(config, epoch, prior.epoch))
-        alpha = torch.tensor(alpha_at(config, epoch))
-        terms = step_of((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
-        if step % 10 == 0 or step == total - 1:
-            seen = bool(terms.pop("seen"))
-            row = {"step": float(step), "epoch": epoch} | {name: term.item() for name, term in terms.items()}
-            history.append(row)
-            unseen = 0 if seen else unseen + 1
-            if what := trouble(row, unseen):
-                raise ValueError(f"scene {scene.name}: before step {step}, {what}")
-        if on_step is not None:
-            on_step(step + 1, total, history[-1], lambda done=step + 1: state(done))  # type: ignore[misc]
+        alpha = torch.tensor(alpha_at(config, epoch_at(step)))
+        found = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
+        return {"epoch": epoch_at(step), **found}
+
+    unseen = 0
+
+    def check(losses: dict[str, float]) -> str:
+        nonlocal unseen
+        unseen = 0 if losses["seen"] else unseen + 1
+        return trouble(losses, unseen)
+
+    if resume is not None and grid is not None:
+        grid.values = resume["grid"].to(device, copy=True)
+    state, history = training.train(
+        learner,
+        step_of,
+        total,
+        terms=("epoch", *TERMS),
+        factor=lambda step: step_size_factor(config, epoch_at(step), prior.epoch),
+        check=check,
+        extra=lambda: {} if grid is None else {"grid": grid.values.cpu().clone()},
+        on_step=on_step,
+        resume=resume,
+    )
     ended = f"scene {scene.name}: after step {total}"
     try:
         surface = mesh.extract(field, mm_from_unit=scene.mm_from_unit, cell_mm=config.cell_mm)
     except ValueError as error:
         raise ValueError(f"{ended}, {error}; do the masks and the cameras belong together?") from None
-    if (share := mesh.open_share(field)) > 0.1:  # a little of it, in corners that no ray meets, a short fit leaves open
+    if (share := mesh.open_share(field)) > 0.1:  # a short fit leaves a little of it open, in corners that no ray meets
         raise ValueError(
             f"{ended}, the surface runs out of the cube around the unit sphere, {share:.0%} of whose faces are inside it; do the"
             " masks show the head and not the background, and is it inside the sphere (scale_mat)?"
         )
-    return Reconstruction(surface, state(total), history)
+    return Reconstruction(surface, state, history)

@@ -6,7 +6,6 @@ It trains small networks on small photographs, as IDR does, for a minute rather 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -16,11 +15,8 @@ from heads.methods.priors import Prior
 from heads.posts import plots
 from heads.scene import Scene
 from heads.study import records as runs
-from heads.surface import sdf, trace
+from heads.surface import sdf, trace, training
 from heads.surface.colour import ColourNetwork
-
-if TYPE_CHECKING:
-    from heads.study.records import OnStep
 
 MEAN = "mean"  # what the mean of the parameters is called, beside the heads' names
 UNIT_BALL = math.pi / 6  # its share of the cube [-1, 1]^3
@@ -52,8 +48,8 @@ def trained(scenes: Sequence[Scene], seeds: Sequence[int], config: idr.Config, *
     return kept
 
 
-def _keeper(kept: dict[int, list[Prior]], name: str, shape: sdf.Shape, every: int, say: "OnStep") -> idr.OnStep:
-    def keep(step: int, total: int, terms: dict[str, float], state: idr.StateOf) -> None:
+def _keeper(kept: dict[int, list[Prior]], name: str, shape: sdf.Shape, every: int, say: training.OnStep) -> training.OnStep:
+    def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
         say(step, total, terms, state)
         if step in (1, total) or step % every == 0:
             kept.setdefault(step, []).append(Prior(name, shape, 0, state()))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    OnStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Tensor]]], None]
+    from heads.surface.training import OnStep
 
 Job = TypeVar("Job")
 Config = TypeVar("Config")
