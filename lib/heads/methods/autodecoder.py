@@ -247,13 +247,8 @@ def complete(prior: Prior, points: Tensor, config: Config, *, seed: int = 0) -> 
         training.end_step(optimizers)
         return {"loss": loss}
 
-    training.train(
-        training.Learner(f"prior {prior.name}", {"code": code}, optimizers, generator),
-        step_of,
-        config.completion_steps,
-        terms=["loss"],
-        factor=lambda step: 0.1 if 2 * step >= config.completion_steps else 1.0,
-    )
+    learner, steps = training.Learner(f"prior {prior.name}", {"code": code}, optimizers, generator), config.completion_steps
+    training.train(learner, step_of, steps, terms=["loss"], factor=lambda step: 0.1 if 2 * step >= steps else 1.0)
     return code.detach()
 
 

@@ -55,7 +55,7 @@ class Lessons(NamedTuple):
 def average_weights(name: str, of: Sequence[Prior]) -> Prior:
     """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v separately).
 
-    The optimizer's moments are left out, as there. Whether the mean has a surface, `priors.check_surface` says.
+    The optimizer's moments are left out, as there. `priors.check_surface` says whether the mean has a surface.
     """
     _check(of)
     networks = [key for key in of[0].tensors if key.split(".")[0] in ("geometry", "colour")]

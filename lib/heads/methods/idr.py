@@ -322,7 +322,7 @@ def alpha_at(config: Config, epoch: float) -> float:
 
 
 def early(config: Config, total: int) -> int:
-    """Number of early steps, at most a third of `total`: they move the surface most, with a coarse grid that is often refreshed."""
+    """Number of early steps, at most a third of `total`: the surface moves most, so the grid is coarse and often refreshed."""
     return min(OFTEN * config.refresh_every, total // 3)
 
 
@@ -362,9 +362,8 @@ def fit(
     colour = ColourNetwork(config.colour_shape, generator).to(device)
     if weights := priors.part(prior, "colour"):
         colour.load_state_dict(weights)
-    named = {f"geometry.{name}": p for name, p in geometry.named_parameters()} | {
-        f"colour.{name}": p for name, p in colour.named_parameters()
-    }
+    named = {f"geometry.{name}": p for name, p in geometry.named_parameters()}
+    named |= {f"colour.{name}": p for name, p in colour.named_parameters()}
     decoder = [p for p in geometry.parameters() if p is not geometry.code]
     optimizers = training.optimizers(
         training.Group(decoder, config.step_size, config.muon_step_size),
@@ -400,6 +399,7 @@ def fit(
         seen = (traced.hit & batch.mask).any() | ~batch.mask.any()
         return {name: term.detach() for name, term in terms.items()} | {"seen": seen}
 
+    unseen = 0
     recorded = cuda_graph.Step(work, device, record=device.type == "cuda" and grid is not None)
 
     def epoch_at(step: int) -> float:
@@ -417,10 +417,8 @@ def fit(
                     grid.refresh(field, band=2 * grid.cell)
         chosen, others = pixels.choose(step, generator)
         alpha = torch.tensor(alpha_at(config, epoch_at(step)))
-        found = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
-        return {"epoch": epoch_at(step), **found}
-
-    unseen = 0
+        terms = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
+        return {"epoch": epoch_at(step), **terms}
 
     def check(losses: dict[str, float]) -> str:
         nonlocal unseen

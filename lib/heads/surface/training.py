@@ -25,7 +25,7 @@ class OnStep(Protocol):
 
 
 class Learner(NamedTuple):
-    """What a training changes: parameters by name, their optimizers, and the generator of random numbers; `name` is for errors."""
+    """What a training changes: parameters by name, their optimizers, the generator of random numbers. `name` is for errors."""
 
     name: str
     named: dict[str, nn.Parameter]
@@ -60,12 +60,12 @@ def train(
     resume: dict[str, Tensor] | None = None,
     every: int = 10,
 ) -> tuple[dict[str, Tensor], History]:
-    """Take steps 0 to `total` - 1, or those after the checkpoint `resume`; the last checkpoint, and the history, which has a row
-    for every `every`-th step and the last.
+    """Take steps 0 to `total` - 1, or those left after the checkpoint `resume`; returns the last checkpoint and the history.
 
-    `step_of(step)` draws from the learner's generator, backpropagates, calls `end_step`, and returns scalars. Those named in
-    `terms` make a row; `check` gets them all and says what is wrong, for a ValueError. Step sizes are multiplied by `factor(step)`.
-    `extra` makes what else belongs in a checkpoint; its caller has to restore that.
+    `step_of(step)` draws from the learner's generator, backpropagates, calls `end_step`, and returns scalars. At every `every`-th
+    step and the last, those named in `terms` become a row of the history, and `check` is given them all; what it finds wrong
+    becomes a ValueError. Step sizes are multiplied by `factor(step)`. `extra` makes what else belongs in a checkpoint; the
+    caller restores that.
     """
     terms = tuple(terms)
     first, history = (0, []) if resume is None else go_on(learner, resume, ("step", *terms))
@@ -135,9 +135,7 @@ def state_of(learner: Learner, step: int, history: History) -> dict[str, Tensor]
     """A checkpoint after `step` steps; ValueError for a training that has diverged, so that it replaces no earlier checkpoint."""
     for name, parameter in learner.named.items():
         if not bool(parameter.isfinite().all()):
-            raise ValueError(
-                f"{learner.name}: the training has diverged: after step {step}, {name} has values that are not finite"
-            )
+            raise ValueError(f"{learner.name}: the training has diverged: after step {step}, {name} has non-finite values")
     tensors = {name: parameter.detach().cpu().clone() for name, parameter in learner.named.items()}
     for optimizer in learner.optimizers:
         for name, parameter in learner.named.items():
