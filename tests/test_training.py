@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ def walk(steps: int = STEPS, far: float = 1.0, **options: Any) -> Walk:
         training.end_step(learner.optimizers)
         return {"share": step / steps, "unnamed": 7.0, **terms}
 
-    factor = training.cosine(steps, end=0.1)
-    return training.train(learner, step_of, steps, terms=("share", "distance"), factor=factor, **options)
+    options = {"factor": training.cosine(steps, end=0.1)} | options
+    return training.train(learner, step_of, steps, terms=("share", "distance"), **options)
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -110,3 +111,15 @@ def test_every_parameter_has_one_optimizer_and_the_published_one_is_adam() -> No
     geometry_matrices, colour_matrices = (group["params"] for group in training.optimizers(*groups)[1].param_groups)
     assert [tuple(matrix.shape) for matrix in geometry_matrices][::4] == [(128, 47), (65, 128)]  # the first and the last layer
     assert len(geometry_matrices) == 5 and len(colour_matrices) == 3  # not the last one of the colours, which has three rows
+
+
+def test_step_sizes_follow_their_factor() -> None:
+    at: list[Tensor] = []
+    walk(factor=lambda step: float(step < 3), on_step=lambda step, total, terms, state: at.append(state()["bias"]))
+    assert all(not torch.equal(one, other) for one, other in pairwise(at[:3]))
+    assert all(torch.equal(one, at[2]) for one in at[3:])
+
+
+def test_a_cosine_falls_from_one_to_its_end_and_is_half_way_in_the_middle() -> None:
+    factor = training.cosine(10, end=0.2)
+    assert [factor(step) for step in (0, 5, 10)] == pytest.approx([1.0, 0.6, 0.2])
