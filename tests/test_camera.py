@@ -21,7 +21,7 @@ def projection(frame_from_cam: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.02, -3.0])
-def test_decompose_undoes_composition_whatever_the_factor(factor: float) -> None:
+def test_decompose_undoes_composition_for_any_factor(factor: float) -> None:
     for position in np.random.default_rng(2).normal(scale=500, size=(8, 3)):
         frame_from_cam = camera.look_at(position, np.zeros(3), np.array([0.1, 1.0, 0.0]))
         px_from_cam, found = camera.decompose(factor * projection(frame_from_cam))
@@ -29,7 +29,7 @@ def test_decompose_undoes_composition_whatever_the_factor(factor: float) -> None
         np.testing.assert_allclose(found, frame_from_cam, atol=1e-8)
 
 
-def test_decompose_takes_the_scale_out_of_world_mat_times_scale_mat() -> None:
+def test_decompose_removes_the_scale_from_world_mat_times_scale_mat() -> None:
     mm_from_unit = np.diag([130.0, 130.0, 130.0, 1.0])
     mm_from_unit[:3, 3] = [4, -7, 11]
     px_from_cam, unit_from_cam = camera.decompose(projection(pose()) @ mm_from_unit)
@@ -49,19 +49,19 @@ def test_decompose_agrees_with_opencv() -> None:
 
 
 @pytest.mark.parametrize("broken", [np.full((4, 4), np.nan), np.zeros((4, 4)), np.diag([1.0, 1.0, 0.0, 1.0])])
-def test_decompose_refuses_what_is_no_camera(broken: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="not that of a camera"):
+def test_decompose_refuses_a_matrix_that_is_not_a_camera(broken: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="not the projection matrix of a camera"):
         camera.decompose(broken)
 
 
-def test_projecting_is_multiplying_by_the_matrix() -> None:
+def test_projection_is_multiplication_by_the_matrix() -> None:
     points = np.random.default_rng(0).normal(scale=80, size=(50, 3))
     homogeneous = np.concatenate([points, np.ones((50, 1))], axis=1) @ projection(pose()).T
     seen = camera.project(torch.tensor(PX_FROM_CAM), torch.tensor(pose()), torch.tensor(points))
     np.testing.assert_allclose(seen.numpy(), homogeneous[:, :2] / homogeneous[:, 2:3], atol=1e-9)
 
 
-def test_the_ray_through_a_projection_meets_the_point() -> None:
+def test_the_ray_through_a_projected_point_meets_the_point() -> None:
     points = torch.tensor(np.random.default_rng(1).normal(scale=80, size=(2, 50, 3)))
     px_from_cam = torch.tensor(PX_FROM_CAM).expand(2, 3, 3)
     other = camera.look_at(np.array([500.0, 0.0, -100.0]), np.zeros(3), np.array([0.0, 1.0, 0.0]))
@@ -74,13 +74,13 @@ def test_the_ray_through_a_projection_meets_the_point() -> None:
     torch.testing.assert_close(directions.norm(dim=-1), torch.ones(2, 50, dtype=torch.float64))
 
 
-def test_a_pixel_is_its_integer_coordinates_without_half_a_pixel() -> None:
+def test_pixels_are_at_integer_coordinates_without_a_half_pixel_offset() -> None:
     px_from_cam = torch.tensor([[100.0, 0, 0], [0, 100, 0], [0, 0, 1]])
     _, directions = camera.rays(px_from_cam, torch.eye(4), torch.tensor([[0.0, 0.0], [100.0, 0.0]]))
     torch.testing.assert_close(directions, torch.tensor([[0.0, 0.0, 1.0], [0.5**0.5, 0.0, 0.5**0.5]]))
 
 
-def test_look_at_puts_the_target_in_the_middle_and_up_above_it() -> None:
+def test_look_at_centres_the_target_with_up_above_it() -> None:
     target = torch.tensor([[5.0, -10.0, 20.0]], dtype=torch.float64)
     frame_from_cam = torch.tensor(pose())
     above = target + torch.tensor([0.1, 1.0, 0.0])

@@ -1,4 +1,4 @@
-"""Photo-consistency on an ellipsoid whose surface, and what of it each photograph sees, are known in closed form."""
+"""Photo-consistency on an ellipsoid whose surface, and the part each photograph sees, are known in closed form."""
 
 from dataclasses import replace
 
@@ -25,14 +25,14 @@ def surface(count: int = 2000) -> tuple[Tensor, Tensor]:
 
 
 def disagreement(scene: Scene, points: Tensor, other: int) -> float:
-    """Of grey pixels with what the photograph `other` has at their points."""
+    """That of grey pixels with the photograph `other` at their points."""
     others = torch.full((len(points), 1), other)
     grey = torch.zeros_like(points)
     return consistency.disagreement(points, grey, others, photographs(scene), ellipsoid_distance).sum().item()
 
 
 def pixels_of_the_first(scene: Scene) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Origins, directions, distances to the surface, and colours of the pixels at which it faces the first camera."""
+    """Origins, directions, distances to the surface, and colours of the pixels where it faces the first camera."""
     pixels = consistency.inner(scene.masks)[0].nonzero().flip(1)
     origins, directions = camera.rays(scene.px_from_cam[0], scene.unit_from_cam[0], pixels.float())
     traced = trace.cached(trace.CachedField(ellipsoid_distance, 64), ellipsoid_distance, origins, directions)
@@ -62,7 +62,7 @@ def test_photographs_agree_at_the_surface_and_a_gradient_leads_back_to_it(ellips
     assert max(pull[-0.1], pull[-0.05], pull[-0.02]) < 0 < min(pull[0.02], pull[0.05], pull[0.1])
 
 
-def test_only_points_that_face_a_camera_and_that_nothing_hides_are_seen(ellipsoid_scene: Scene) -> None:
+def test_only_points_that_face_a_camera_and_are_not_hidden_are_seen(ellipsoid_scene: Scene) -> None:
     points, normals = surface(500)
     centres = ellipsoid_scene.unit_from_cam[None, :, :3, 3].expand(len(points), -1, -1)
     seen = consistency.visible(points, centres, ellipsoid_distance)
@@ -76,12 +76,12 @@ def test_only_points_that_face_a_camera_and_that_nothing_hides_are_seen(ellipsoi
 
     hidden = seen & ~consistency.visible(points, centres, and_a_ball)
     to_ball = torch.tensor([0.0, 0.15, 1.0]) - points[:, None]
-    passes = (to_ball - (to_ball * towards).sum(2, keepdim=True) * towards).norm(dim=2)  # how far a line of sight passes it
+    passes = (to_ball - (to_ball * towards).sum(2, keepdim=True) * towards).norm(dim=2)  # how far from it a line of sight passes
     assert (passes[hidden] < 0.15).all() and hidden[:, 0].any() and not hidden[:, 4].any()
     assert (hidden[:, 0] | (passes[:, 0] > 0.1))[seen[:, 0]].all()
 
 
-def test_points_that_the_other_photograph_does_not_show_do_not_count(ellipsoid_scene: Scene) -> None:
+def test_points_not_shown_in_the_other_photograph_do_not_count(ellipsoid_scene: Scene) -> None:
     points, _ = surface()
     assert disagreement(ellipsoid_scene, points, 1) > 0
     assert disagreement(ellipsoid_scene, points, 4) == 0.0  # taken from behind
@@ -93,7 +93,7 @@ def test_points_that_the_other_photograph_does_not_show_do_not_count(ellipsoid_s
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_a_pixel_is_compared_with_other_photographs_each_once(count: int) -> None:
+def test_a_pixel_is_compared_with_other_photographs_once_each(count: int) -> None:
     views = torch.randint(count, (500,), generator=torch.Generator().manual_seed(0))
     others = consistency.draw_others(views, count, torch.Generator().manual_seed(1))
     assert others.shape == (500, min(2, count - 1))
@@ -105,10 +105,10 @@ def test_a_pixel_is_compared_with_other_photographs_each_once(count: int) -> Non
 
 def test_one_photograph_alone_agrees_with_itself(ellipsoid_scene: Scene) -> None:
     points, _ = surface(10)
-    nobody = torch.zeros((10, 0), dtype=torch.long)
-    given = (nobody, photographs(ellipsoid_scene), ellipsoid_distance)
+    none = torch.zeros((10, 0), dtype=torch.long)
+    given = (none, photographs(ellipsoid_scene), ellipsoid_distance)
     assert not consistency.disagreement(points, torch.zeros((10, 3)), *given).any()
-    assert consistency.disagreement(points[:0], torch.zeros((0, 3)), nobody[:0], *given[1:]).shape == (0,)
+    assert consistency.disagreement(points[:0], torch.zeros((0, 3)), none[:0], *given[1:]).shape == (0,)
 
 
 def test_pixels_near_the_outline_are_left_out() -> None:

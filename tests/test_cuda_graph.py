@@ -1,4 +1,4 @@
-"""A recorded step does what the same step does when it is not recorded."""
+"""A recorded step does the same as one that is not recorded."""
 
 from dataclasses import replace
 
@@ -19,10 +19,10 @@ class Descent:
     def __init__(self, device: str) -> None:
         self.at = torch.nn.Parameter(torch.zeros(3, device=device))
         self.optimizers = training.optimizers(training.Group([self.at], 0.1))
-        self.asked = 0
+        self.calls = 0
 
     def work(self, target: Tensor) -> dict[str, Tensor]:
-        self.asked += 1
+        self.calls += 1
         distance = (self.at - target).square().sum()
         distance.backward()
         self.optimizers[0].step()
@@ -39,7 +39,7 @@ class Descent:
 FACTORS = [1.0, 0.5, 1.0, 2.0, 1.0, 0.25, 3.0, 1.0, 1.0, 0.5, 1.0, 2.0, 1.0, 1.0]
 
 
-def test_tensor_cores_are_for_what_is_inside() -> None:
+def test_tensor_cores_are_used_only_inside_the_context() -> None:
     matmul = torch.backends.cuda.matmul
     with pytest.raises(RuntimeError, match="on purpose"), cuda_graph.tensor_cores():
         assert matmul.allow_tf32
@@ -47,10 +47,10 @@ def test_tensor_cores_are_for_what_is_inside() -> None:
     assert not matmul.allow_tf32
 
 
-def test_without_recording_the_work_is_done_every_time() -> None:
+def test_without_recording_the_work_is_called_every_time() -> None:
     one = Descent("cpu")
     found = one.follow(cuda_graph.Step(one.work, torch.device("cpu"), record=False), FACTORS)
-    assert one.asked == len(FACTORS) and len(set(found)) == len(FACTORS)
+    assert one.calls == len(FACTORS) and len(set(found)) == len(FACTORS)
 
 
 @gpu
@@ -59,12 +59,12 @@ def test_a_recorded_step_follows_new_inputs_and_new_step_sizes() -> None:
     expected = plain.follow(cuda_graph.Step(plain.work, torch.device("cuda"), record=False), FACTORS)
     found = recorded.follow(cuda_graph.Step(recorded.work, torch.device("cuda"), record=True), FACTORS)
     assert found == pytest.approx(expected, rel=1e-5)
-    assert recorded.asked == 2 * (cuda_graph.FIRST + 1)  # two situations
+    assert recorded.calls == 2 * (cuda_graph.WARM_UP + 1)  # two situations
 
 
 @gpu
 @pytest.mark.parametrize("colour_sees", idr.COLOUR_SEES)
-def test_a_recorded_fit_ends_where_one_that_is_not_recorded_does(
+def test_a_recorded_fit_ends_where_an_unrecorded_one_does(
     ellipsoid_scene: Scene, monkeypatch: pytest.MonkeyPatch, colour_sees: str
 ) -> None:
     config = replace(idr.SMOKE, epochs=30, device="cuda", colour_sees=colour_sees)

@@ -1,4 +1,4 @@
-"""The metric against the h3ds package, closed forms, invariances, and slow twins."""
+"""The metric against the h3ds package, closed forms, invariances, and slow equivalents."""
 
 import importlib.util
 from pathlib import Path
@@ -22,7 +22,7 @@ PLACES = {
 
 
 def head(subdivisions: int, *, seed: int = 0, bumps_mm: float = 0.0) -> trimesh.Trimesh:
-    """A thing with a nose and eye sockets, and bumps that depend on the seed; its vertices lie on one smooth surface."""
+    """A shape with a nose and eye sockets, and bumps that depend on the seed; its vertices lie on one smooth surface."""
     ball = trimesh.creation.icosphere(subdivisions=subdivisions)
     directions, rng = np.asarray(ball.vertices), np.random.default_rng(seed)
     vertices = directions * [75, 110, 95]
@@ -79,7 +79,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("with_landmarks", [False, True])
 @pytest.mark.parametrize("name", PREDICTIONS)
-def test_toolbox_is_the_number_of_the_h3ds_package(written: Path, name: str, with_landmarks: bool) -> None:
+def test_toolbox_scores_equal_those_of_the_h3ds_package(written: Path, name: str, with_landmarks: bool) -> None:
     if importlib.util.find_spec("h3ds") is None:
         pytest.skip("the h3ds package is not installed")
     mesh = PREDICTIONS[name]
@@ -104,7 +104,7 @@ def test_rigid_sees_a_wrong_size_and_toolbox_does_not() -> None:
     truth = metric.Truth("ball", ball, {}, {"face": everywhere, "face_sphere": everywhere})
     scores = metric.score(moved(ball, scale=1.05), truth)
     assert scores["face_toolbox_mm"] == pytest.approx(0, abs=1e-6) and scores["head_toolbox_mm"] == pytest.approx(0, abs=1e-6)
-    # 5 mm less the height of the facets, over whose middles the fit turns the vertices
+    # 5 mm less the height of the facets, over whose centres the fit turns the vertices
     assert scores["face_rigid_mm"] == pytest.approx(5, abs=0.1) and scores["head_rigid_mm"] == pytest.approx(5, abs=0.1)
 
 
@@ -117,7 +117,7 @@ def test_rigid_has_no_floor_where_toolbox_does() -> None:
     assert metric.score(coarse, truth)["head_toolbox_mm"] > 30
 
 
-def test_rigid_scores_do_not_depend_on_where_the_prediction_stands() -> None:
+def test_rigid_scores_do_not_depend_on_where_the_prediction_is() -> None:
     truth, mesh = truth_of(head(4)), head(4, seed=7, bumps_mm=1.5)
     here, there = metric.score(mesh, truth), metric.score(moved(mesh, degrees=-8, shift=(5, 9, -6)), truth)
     assert here["face_rigid_mm"] > 0.5
@@ -134,7 +134,7 @@ def test_rigid_alignment_finds_the_motion_that_was_applied() -> None:
     assert metric.score(truth.mesh_mm.copy().apply_transform(matrix), truth)["head_rigid_mm"] == pytest.approx(0, abs=1e-4)
 
 
-def test_landmarks_start_the_rigid_alignment_of_a_prediction_that_stands_far_away() -> None:
+def test_landmarks_start_the_rigid_alignment_of_a_prediction_that_is_far_away() -> None:
     truth, mesh = truth_of(head(4)), head(4, seed=7, bumps_mm=1.0)
     far = moved(mesh, degrees=160, shift=(300, -500, 200))
     places = {name: far.vertices[vertex] for name, vertex in landmarks_of(mesh).items()}
@@ -145,7 +145,7 @@ def test_landmarks_start_the_rigid_alignment_of_a_prediction_that_stands_far_awa
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-def test_rigid_alignment_is_the_minimum_that_plain_icp_creeps_to() -> None:
+def test_rigid_alignment_is_the_minimum_that_plain_icp_slowly_approaches() -> None:
     truth, mesh = truth_of(head(3)), moved(head(4, seed=8, bumps_mm=2.0), degrees=4, shift=(2, -3, 5))
     points = np.array(truth.mesh_mm.vertices[truth.regions["face"]])
     surface, motion = metric.build_surface(mesh), np.eye(4)
@@ -159,17 +159,17 @@ def test_rigid_alignment_is_the_minimum_that_plain_icp_creeps_to() -> None:
     np.testing.assert_allclose(metric.align(mesh, truth, "rigid"), np.linalg.inv(motion), atol=5e-3)
 
 
-def test_residuals_of_all_points_pull_and_turn_nowhere_at_the_rigid_alignment() -> None:
+def test_residuals_of_all_points_exert_no_force_or_torque_at_the_rigid_alignment() -> None:
     truth, mesh = truth_of(head(5)), moved(head(4, seed=8, bumps_mm=2.0), degrees=4, shift=(2, -3, 5))
     points = truth.mesh_mm.vertices[truth.regions["face"]]
-    assert len(points) > 2000  # of which a part goes ahead
+    assert len(points) > 2000  # the first pass takes only some of them
     at = trimesh.transform_points(points, np.linalg.inv(metric.align(mesh, truth, "rigid")))
     pull = metric.closest_points(at, metric.build_surface(mesh)) - at
     np.testing.assert_allclose(pull.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cross(at - at.mean(axis=0), pull).mean(axis=0), 0, atol=0.1)  # mm^2
 
 
-def test_closest_points_are_those_of_a_slow_search() -> None:
+def test_closest_points_equal_those_of_a_slow_search() -> None:
     base = head(3, seed=9, bumps_mm=1.0)
     sliver = [[0, 0, 150], [60, 0, 150], [120, 0.001, 150]]
     giant = [[-900, -120, -900], [900, -120, -900], [0, -120, 900]]
@@ -179,7 +179,7 @@ def test_closest_points_are_those_of_a_slow_search() -> None:
     mesh = trimesh.Trimesh(corners, np.concatenate([base.faces, extra]), process=False)
     mesh = trimesh.Trimesh(*trimesh.remesh.subdivide(mesh.vertices, mesh.faces, face_index=np.arange(40)), process=False)
     points = np.random.default_rng(0).normal(scale=90, size=(400, 3))
-    points[:20] *= 0.01  # in the middle everything is equally far
+    points[:20] *= 0.01  # in the middle everything is equally far away
     points[20:40] *= 10
     soup = trimesh.Trimesh(np.random.default_rng(1).normal(scale=60, size=(900, 3)), np.arange(900).reshape(-1, 3), process=False)
     for case in (mesh, soup):
@@ -230,12 +230,12 @@ def nan_mesh() -> trimesh.Trimesh:
         (trimesh.Trimesh(head(2).vertices, [[0, 1, 99999]], process=False, validate=False), "does not exist"),
     ],
 )
-def test_a_prediction_that_cannot_be_scored_says_why(mesh: trimesh.Trimesh, words: str) -> None:
+def test_the_error_says_why_a_prediction_cannot_be_scored(mesh: trimesh.Trimesh, words: str) -> None:
     with pytest.raises(ValueError, match=f"^head: .*{words}"):
         metric.score(mesh, truth_of(head(3)))
 
 
-def test_a_prediction_onto_whose_one_corner_the_toolbox_shrinks_the_scan_says_so() -> None:
+def test_the_error_says_that_the_toolbox_shrinks_the_scan_to_one_corner_of_the_prediction() -> None:
     truth = truth_of(head(3))
     truth.mesh_mm.apply_translation([0, 0, 5000])
     cone = trimesh.creation.cone(50, 100).apply_translation([0, 0, -100])  # its apex at the origin
@@ -243,7 +243,7 @@ def test_a_prediction_onto_whose_one_corner_the_toolbox_shrinks_the_scan_says_so
         metric.align(cone, truth, "toolbox")
 
 
-def test_what_is_asked_of_the_truth_has_to_be_there() -> None:
+def test_unknown_regions_and_protocols_and_missing_landmarks_are_refused() -> None:
     truth, mesh = truth_of(head(3)), head(3)
     with pytest.raises(ValueError, match="no region 'ear', only face, face_sphere"):
         metric.align(mesh, truth, "rigid", region="ear")

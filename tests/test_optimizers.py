@@ -1,4 +1,4 @@
-"""Adam and Muon: the steps that torch's own take, Muon's without its rounding."""
+"""Adam and Muon: the same steps as torch's own, without Muon's rounding."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ SHAPES = ((128, 47), (128, 128), (65, 128), (4, 9))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_singular_values_come_near_one_and_the_directions_stay(shape: tuple[int, int]) -> None:
+def test_singular_values_come_near_one_and_singular_vectors_are_kept(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     inner = left.T @ optimizers.orthogonal(matrix, steps=7) @ right.T
@@ -21,12 +21,12 @@ def test_singular_values_come_near_one_and_the_directions_stay(shape: tuple[int,
     torch.testing.assert_close(inner, torch.diag(values), atol=1e-9, rtol=0)
 
 
-def test_nothing_stays_nothing() -> None:
+def test_zero_stays_zero() -> None:
     assert not optimizers.orthogonal(torch.zeros((5, 3))).any()
 
 
-def test_muons_steps_are_those_of_torch_but_for_the_rounding() -> None:
-    """bfloat16 keeps eight bits; the two agree to one or two hundredths of a step, and after ten steps still."""
+def test_muon_steps_equal_those_of_torch_except_for_rounding() -> None:
+    """bfloat16 keeps eight bits; the two agree to one or two hundredths of a step, even after ten steps."""
     chance = torch.Generator().manual_seed(1)
     start = [torch.randn(shape, generator=chance) for shape in SHAPES]
     ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
@@ -42,7 +42,7 @@ def test_muons_steps_are_those_of_torch_but_for_the_rounding() -> None:
         assert (mine - other).norm() < 0.02 * (other - began).norm()
 
 
-def test_adams_steps_are_those_of_torch_and_new_step_sizes_count() -> None:
+def test_adam_steps_equal_those_of_torch_with_new_step_sizes_too() -> None:
     chance = torch.Generator().manual_seed(2)
     start = [torch.randn(shape, generator=chance) for shape in ((64, 7), (5,), ())]
     ours, theirs = ([torch.nn.Parameter(tensor.clone()) for tensor in start] for _ in range(2))
@@ -64,10 +64,10 @@ def test_adams_steps_are_those_of_torch_and_new_step_sizes_count() -> None:
     assert mine[0].state[ours[1]]["step"] == 3
 
 
-def test_a_fit_does_not_wait_for_torchs_compiler() -> None:
+def test_a_fit_does_not_wait_for_the_compiler_of_torch() -> None:
     """Its import takes two seconds."""
-    asked = "import sys; from heads.methods import priors; from heads.surface import training; import torch"
-    made = "p = torch.nn.Parameter(torch.ones(4, 5)); found = training.optimizers(training.Group([p], 0.1, 0.1))"
-    moved = "p.sum().backward(); [one.step() for one in found]; print('torch._dynamo' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", f"{asked}\n{made}\n{moved}"], capture_output=True, text=True, check=True)
-    assert said.stdout == "False\n"
+    imports = "import sys; from heads.methods import priors; from heads.surface import training; import torch"
+    create = "p = torch.nn.Parameter(torch.ones(4, 5)); found = training.optimizers(training.Group([p], 0.1, 0.1))"
+    step = "p.sum().backward(); [one.step() for one in found]; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"{imports}\n{create}\n{step}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -12,7 +12,7 @@ def fresh(shape: sdf.Shape = SMALL) -> sdf.ImplicitNetwork:
     return sdf.ImplicitNetwork(shape, torch.Generator().manual_seed(0))
 
 
-def test_encoding_is_the_published_order_without_pi() -> None:
+def test_encoding_has_the_published_order_without_pi() -> None:
     x = torch.tensor([[0.1, -0.2, 0.3]])
     waves = [f(x * scale) for scale in (1, 2) for f in (torch.sin, torch.cos)]
     assert torch.equal(sdf.encode(x, 2), torch.cat([x, *waves], dim=1))
@@ -31,7 +31,7 @@ def test_fresh_network_is_the_sdf_of_a_sphere() -> None:
         assert (torch.nn.functional.normalize(gradient, dim=1) * directions).sum(1).mean() > 0.95
 
 
-def test_gradient_is_that_of_finite_differences() -> None:
+def test_gradient_agrees_with_finite_differences() -> None:
     network = fresh().double()
     x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) / 2
     _, gradient, _ = network.with_gradient(x)
@@ -42,11 +42,11 @@ def test_gradient_is_that_of_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("shape", [SMALL, sdf.Shape(64, 2, 8, octaves=0), sdf.Shape(64, 3, 8, octaves=2, code=7)])
-def test_the_written_out_gradient_is_that_of_autograd_and_so_is_its_derivative(shape: sdf.Shape) -> None:
+def test_the_written_out_gradient_and_its_derivative_agree_with_autograd(shape: sdf.Shape) -> None:
     generator = torch.Generator().manual_seed(3)
     network = fresh(shape).double()
     with torch.no_grad():
-        for parameter in network.parameters():  # away from the sphere, which looks at no waves and no code
+        for parameter in network.parameters():  # away from the sphere, which ignores waves and code
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     x = torch.randn(20, 3, generator=generator, dtype=torch.float64).requires_grad_()
     value, gradient, feature = network.with_gradient(x)
@@ -64,27 +64,27 @@ def test_the_written_out_gradient_is_that_of_autograd_and_so_is_its_derivative(s
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
 
 
-def test_normals_carry_gradients_to_the_weights() -> None:
+def test_gradients_reach_the_weights_through_the_normals() -> None:
     network = fresh()
     _, gradient, _ = network.with_gradient(torch.rand(5, 3))
     gradient.norm(dim=1).sum().backward()
     assert all(p.grad is not None for name, p in network.named_parameters() if "original1" in name)
 
 
-def test_distance_does_not_depend_on_the_chunk_and_takes_no_points() -> None:
+def test_distance_does_not_depend_on_the_chunk_and_accepts_zero_points() -> None:
     network, x = fresh(), torch.rand(1000, 3)
     assert torch.allclose(sdf.distance(network)(x), sdf.distance(network, chunk=77)(x), atol=1e-6)
     assert sdf.distance(network)(x[:0]).shape == (0,)
 
 
-def test_the_seed_decides_the_weights() -> None:
+def test_the_seed_determines_the_weights() -> None:
     same, other = fresh(), sdf.ImplicitNetwork(SMALL, torch.Generator().manual_seed(1))
     weights = [p.flatten() for p in fresh().parameters()]
     assert torch.equal(torch.cat(weights), torch.cat([p.flatten() for p in same.parameters()]))
     assert not torch.equal(torch.cat(weights), torch.cat([p.flatten() for p in other.parameters()]))
 
 
-def test_a_senseless_shape_is_refused() -> None:
+def test_an_invalid_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="depth"):
         sdf.Shape(depth=1)
     with pytest.raises(ValueError, match="39"):
@@ -92,7 +92,7 @@ def test_a_senseless_shape_is_refused() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_said() -> None:
+def test_a_missing_gpu_is_reported() -> None:
     with pytest.raises(ValueError, match=r"'cuda': torch .* finds no GPU here"):
         sdf.device("cuda")
     assert sdf.device("cpu") == torch.device("cpu")

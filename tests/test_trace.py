@@ -14,7 +14,7 @@ def sphere(points: Tensor) -> Tensor:
 
 
 def blobs(points: Tensor) -> Tensor:
-    """Two spheres and a dent: rays can leave and enter again."""
+    """Two spheres and a dent: rays can leave and re-enter."""
     two = torch.minimum(
         (points - torch.tensor([0.3, 0.0, 0.0])).norm(dim=-1) - 0.3, (points + torch.tensor([0.4, 0.1, 0.0])).norm(dim=-1) - 0.35
     )
@@ -40,7 +40,7 @@ def run(name: str, field: sdf.SDF, origins: Tensor, directions: Tensor) -> trace
 
 
 @pytest.mark.parametrize("tracer", ["published", "cached"])
-def test_tracing_a_sphere_is_the_quadratic_formula(tracer: str) -> None:
+def test_tracing_a_sphere_agrees_with_the_quadratic_formula(tracer: str) -> None:
     origins, directions = rays(2000)
     near, hit = sphere_hits(origins, directions)
     grazing = ((origins * directions).sum(1) ** 2 - (origins**2).sum(1) + RADIUS**2).abs() < 0.02
@@ -76,12 +76,12 @@ def test_the_cached_tracer_finds_the_published_surface() -> None:
     assert gap.median() < 1e-4 and (gap < 5e-3).float().mean() > 0.99
 
 
-def test_the_cached_tracer_asks_the_network_far_less() -> None:
-    asked = {"published": 0, "cached": 0}
+def test_the_cached_tracer_evaluates_the_network_far_less() -> None:
+    evaluated = {"published": 0, "cached": 0}
 
     def counting(name: str) -> sdf.SDF:
         def field(points: Tensor) -> Tensor:
-            asked[name] += len(points)
+            evaluated[name] += len(points)
             return blobs(points)
 
         return field
@@ -90,21 +90,21 @@ def test_the_cached_tracer_asks_the_network_far_less() -> None:
     grid = trace.CachedField(blobs, 64)
     run("published", counting("published"), origins, directions)
     trace.cached(grid, counting("cached"), origins, directions)
-    assert asked["cached"] * 20 < asked["published"]
+    assert evaluated["cached"] * 20 < evaluated["published"]
 
 
-def test_only_polished_rays_ask_the_network() -> None:
+def test_only_polished_rays_evaluate_the_network() -> None:
     origins, directions = rays(100)
     grid = trace.CachedField(sphere, 32)
 
     def forbidden(points: Tensor) -> Tensor:
-        assert len(points) == 0, "the network was asked"
+        assert len(points) == 0, "the network was evaluated"
         return points.new_zeros(0)
 
     trace.cached(grid, forbidden, origins, directions, polish=torch.zeros(100, dtype=torch.bool))
 
 
-def test_rays_that_a_gpu_computes_but_nobody_wanted_are_left_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwanted_rays_that_a_gpu_computes_are_left_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     origins, directions = rays(500)
     grid = trace.CachedField(blobs, 16)  # coarse enough that the steps on the true field move something
     polish = torch.rand(500, generator=torch.Generator().manual_seed(1)) < 0.5
@@ -115,7 +115,7 @@ def test_rays_that_a_gpu_computes_but_nobody_wanted_are_left_as_they_were(monkey
     assert not torch.equal(some.t_surface, trace.cached(grid, blobs, origins, directions).t_surface)
 
 
-def test_a_grid_that_is_made_anew_stays_where_it_was_unless_its_size_changes() -> None:
+def test_a_grid_that_is_remade_stays_in_place_unless_its_size_changes() -> None:
     grid = trace.CachedField(sphere, 32)
     values = grid.values
     grid.remake(blobs, 32)
@@ -125,8 +125,8 @@ def test_a_grid_that_is_made_anew_stays_where_it_was_unless_its_size_changes() -
 
 
 @pytest.mark.parametrize("tracer", ["published", "cached"])
-def test_a_sample_that_is_zero_to_the_last_digit_is_a_root_and_no_division_by_zero(tracer: str) -> None:
-    def flat(points: Tensor) -> Tensor:  # so slow that sphere tracing leaves it to the samples, and zero at several of them
+def test_a_sample_that_is_exactly_zero_is_a_root_and_causes_no_division_by_zero(tracer: str) -> None:
+    def flat(points: Tensor) -> Tensor:  # so gentle that sphere tracing leaves it to the samples, and zero at several of them
         return (0.01 * points[:, 2]).where(points[:, 2].abs() > 0.1, torch.zeros(())) - 0.01 * (points[:, 2] < -0.1)
 
     origins, directions = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0.0, 0.0, -1.0]])
@@ -166,7 +166,7 @@ def test_a_narrow_band_refresh_equals_a_full_one_near_the_surface() -> None:
     assert not torch.allclose(grid.values, full.values, atol=1e-3)
 
 
-def test_a_grid_that_is_given_the_values_of_another_has_its_resolution_and_says_the_same_row_by_row() -> None:
+def test_a_grid_given_the_values_of_another_has_its_resolution_and_returns_the_same_row_by_row() -> None:
     grid, fine = trace.CachedField(sphere, 16), trace.CachedField(sphere, 48)
     points = torch.rand((9, 3), generator=torch.Generator().manual_seed(0)) - 0.5
     grid.values = fine.values
@@ -174,12 +174,12 @@ def test_a_grid_that_is_given_the_values_of_another_has_its_resolution_and_says_
     assert torch.equal(fine(points.view(3, 3, 3)), fine(points).view(3, 3))
 
 
-def test_a_refresh_from_coarse_to_fine_is_the_dense_grid_near_the_surface_and_asks_far_less() -> None:
-    asked = 0
+def test_a_refresh_from_coarse_to_fine_equals_the_dense_grid_near_the_surface_and_evaluates_far_less() -> None:
+    evaluated = 0
 
     def field(points: Tensor) -> Tensor:
-        nonlocal asked
-        asked += len(points)
+        nonlocal evaluated
+        evaluated += len(points)
         return blobs(points)
 
     grid, dense = trace.CachedField(field, 64), blobs(trace.lattice(64))
@@ -187,4 +187,4 @@ def test_a_refresh_from_coarse_to_fine_is_the_dense_grid_near_the_surface_and_as
     assert torch.allclose(grid.values[near], dense[near], atol=1e-6)
     clear = dense.abs() > 1e-6
     assert (grid.values - dense).abs().max() < 0.05 and torch.equal((grid.values < 0)[clear], (dense < 0)[clear])
-    assert asked < 64**3 / 3
+    assert evaluated < 64**3 / 3

@@ -20,7 +20,7 @@ def decompose(px_from_frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     left = np.asarray(px_from_frame, dtype=np.float64)[:3, :3]
     offset = np.asarray(px_from_frame, dtype=np.float64)[:3, 3]
     if not np.isfinite(left).all() or not np.isfinite(offset).all() or abs(np.linalg.det(left)) < 1e-12:
-        raise ValueError(f"projection matrix is not that of a camera: {np.asarray(px_from_frame).tolist()}")
+        raise ValueError(f"not the projection matrix of a camera: {np.asarray(px_from_frame).tolist()}")
     if np.linalg.det(left) < 0:
         left, offset = -left, -offset
     upper, cam_from_frame_rotation = scipy.linalg.rq(left)
@@ -51,7 +51,7 @@ def project(px_from_cam: Tensor, frame_from_cam: Tensor, points: Tensor) -> Tens
 
 
 def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) that looks at `target` (3,), `up` (3,) upwards."""
+    """Pose `frame_from_cam` (4, 4) of a camera at `position` (3,) looking at `target` (3,), with `up` (3,) upwards."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, up)
     right = right / np.linalg.norm(right)

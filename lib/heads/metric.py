@@ -1,11 +1,11 @@
-"""How far a predicted head is from the scan, in millimetres, in two protocols that are always named.
+"""How far a predicted head is from the scan, in millimetres, by two protocols that are always named.
 
-`toolbox` is the number of the h3ds package 0.4.0 (`H3DS.evaluate_scene`): the true region's vertices are brought onto
-the predicted vertices by trimesh's ICP, scale included, and the distance runs from true vertex to predicted vertex.
-It does not see a wrong size, and has a floor of 0.37 grid cells.
-`rigid` moves by rotation and translation only, and measures from the true vertex to the predicted surface.
+`toolbox` is the number of the h3ds package 0.4.0 (`H3DS.evaluate_scene`): the true region's vertices are aligned with
+the predicted vertices by trimesh's ICP, scale included, and the distance is from true vertex to predicted vertex.
+It is blind to a wrong size, and has a floor of 0.37 grid cells.
+`rigid` aligns by rotation and translation only, and measures from the true vertex to the predicted surface.
 
-Face: aligned and measured on region `face_sphere`. Head: aligned on `face`, measured on all true vertices. Both run
+Face: aligned and measured on region `face_sphere`. Head: aligned on `face`, measured on all true vertices. Both go
 from the truth to the prediction: a hole costs, surplus geometry does not.
 """
 
@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 Protocol = Literal["toolbox", "rigid"]
 PROTOCOLS: tuple[Protocol, ...] = ("toolbox", "rigid")
-SCORES = {"face": "face_sphere", "head": "face"}  # score -> region it is aligned on
+SCORES = {"face": "face_sphere", "head": "face"}  # score -> region to align on
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The four scores, and by protocol the distance (N,) of every true vertex that the head score is the mean of."""
+    """The four scores, and, by protocol, the distances (N,) of all true vertices, whose mean is the head score."""
 
     scores: dict[str, float]
     errors_mm: dict[Protocol, np.ndarray]
@@ -44,7 +44,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles, those without area left out, with libigl's tree of their boxes, for closest points."""
+    """Triangles, without those of no area, and libigl's tree of their boxes, for closest points."""
 
     vertices: np.ndarray  # (V, 3)
     faces: np.ndarray  # (F, 3)
@@ -57,10 +57,10 @@ def evaluate(
     landmarks_mm: Mapping[str, np.ndarray] | None = None,
     protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> Evaluation:
-    """The four numbers, mean distances over the true vertices of the face and of the head in both protocols, and the head's map.
+    """The four scores, mean distances over the true vertices of the face and of the head by both protocols, and the head's map.
 
-    With one of the `protocols` alone they are two. `landmarks_mm` (name -> (3,)) are places on the prediction; without them it
-    has to be in the scan's world already.
+    With only one of the `protocols` there are two. `landmarks_mm` (name -> (3,)) are points on the prediction; without them it
+    must already be in the scan's world.
     """
     _check(mesh_mm, truth)
     surface = build_surface(mesh_mm)
@@ -77,7 +77,7 @@ def evaluate(
 
 
 def score(mesh_mm: trimesh.Trimesh, truth: Truth, landmarks_mm: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
-    """The four numbers of `evaluate` alone: `face_toolbox_mm`, `head_toolbox_mm`, `face_rigid_mm`, `head_rigid_mm`."""
+    """Only the four scores of `evaluate`: `face_toolbox_mm`, `head_toolbox_mm`, `face_rigid_mm`, `head_rigid_mm`."""
     return evaluate(mesh_mm, truth, landmarks_mm).scores
 
 
@@ -91,7 +91,7 @@ def align(
 ) -> np.ndarray:
     """The transform truth_from_prediction (4, 4): a similarity for `toolbox`, a rigid motion for `rigid`.
 
-    It starts from the landmarks where they are given, else from the identity, and then fits the vertices of `region`.
+    It starts from the landmarks if they are given, otherwise from the identity, and then fits the vertices of `region`.
     """
     _check(mesh_mm, truth)
     return _align(mesh_mm, build_surface(mesh_mm), truth, protocol, region, landmarks_mm)
@@ -105,7 +105,7 @@ def errors_mm(
     region: str = "face",
     landmarks_mm: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Distance (N,) of every true vertex to the prediction aligned on `region`; their mean on `face` is the head score."""
+    """Distances (N,) of all true vertices to the prediction aligned on `region`; for `face`, their mean is the head score."""
     _check(mesh_mm, truth)
     surface = build_surface(mesh_mm)
     truth_from_prediction = _align(mesh_mm, surface, truth, protocol, region, landmarks_mm)
@@ -115,13 +115,13 @@ def errors_mm(
 def _check(mesh_mm: trimesh.Trimesh, truth: Truth) -> None:
     vertices, faces = len(mesh_mm.vertices), len(mesh_mm.faces)
     if vertices == 0 or faces == 0:
-        raise ValueError(f"{truth.name}: the predicted mesh has {vertices} vertices and {faces} faces; there is nothing to score")
+        raise ValueError(f"{truth.name}: the predicted mesh has {vertices} vertices and {faces} faces; nothing to score")
     if not np.isfinite(mesh_mm.vertices).all():
         raise ValueError(f"{truth.name}: the predicted mesh has vertices that are not finite")
     if mesh_mm.faces.min() < 0 or mesh_mm.faces.max() >= vertices:
         raise ValueError(f"{truth.name}: the predicted mesh has a face with a vertex that does not exist (there are {vertices})")
     if not (mesh_mm.area_faces > 0).any():
-        raise ValueError(f"{truth.name}: all faces of the predicted mesh have no area; there is nothing to score")
+        raise ValueError(f"{truth.name}: the faces of the predicted mesh have no area; nothing to score")
 
 
 def _align(
@@ -152,24 +152,24 @@ def _align(
 
 
 def _align_landmarks(truth: Truth, landmarks_mm: Mapping[str, np.ndarray], protocol: Protocol) -> np.ndarray:
-    """truth_from_prediction (4, 4) from all landmarks of the scan, with scale in the toolbox only."""
+    """truth_from_prediction (4, 4) from all landmarks of the scan, with scale for the toolbox only."""
     missing = [name for name in truth.landmarks if name not in landmarks_mm]
     if missing or len(truth.landmarks) < 3:
         raise ValueError(
             f"{truth.name}: aligning by landmarks needs at least three, and all of the scan's "
             f"({', '.join(truth.landmarks) or 'it has none'}); the prediction lacks {', '.join(missing) or 'none'}"
         )
-    places = np.array([landmarks_mm[name] for name in truth.landmarks], dtype=np.float64)
-    true_places = truth.mesh_mm.vertices[list(truth.landmarks.values())]
+    points = np.array([landmarks_mm[name] for name in truth.landmarks], dtype=np.float64)
+    true_points = truth.mesh_mm.vertices[list(truth.landmarks.values())]
     scale = protocol == "toolbox"
-    return np.asarray(trimesh.registration.procrustes(places, true_places, reflection=False, scale=scale, return_cost=False))
+    return np.asarray(trimesh.registration.procrustes(points, true_points, reflection=False, scale=scale, return_cost=False))
 
 
 def _fit_rigid(points: np.ndarray, surface: Surface, start: np.ndarray) -> np.ndarray:
     """The rigid motion prediction_from_truth (4, 4) with the smallest squared distance of `points` (n, 3) to the surface.
 
     ICP by damped Gauss-Newton steps along the residuals (Chen and Medioni 1992): the minimum of the usual
-    point-to-point steps, in a handful of them instead of a hundred and more. A thousand points or so go ahead.
+    point-to-point steps, in a handful of steps instead of a hundred or more. A first pass takes about a thousand points.
     """
     motion = start
     for chosen in (points[:: len(points) // 1000 + 1], points):
@@ -177,13 +177,13 @@ def _fit_rigid(points: np.ndarray, surface: Surface, start: np.ndarray) -> np.nd
         distances, towards = _residuals(moved, surface)
         for _ in range(30):
             centre = moved.mean(axis=0)
-            size = np.sqrt(((moved - centre) ** 2).sum(axis=1).mean()) + 1e-9  # turns are measured in mm at this radius
+            size = np.sqrt(((moved - centre) ** 2).sum(axis=1).mean()) + 1e-9  # rotations are measured in mm at this radius
             slopes = np.hstack([np.cross((moved - centre) / size, towards), towards])
             step = np.linalg.solve(slopes.T @ slopes + damping * len(moved) * np.eye(6), -slopes.T @ distances)
             rotation = Rotation.from_rotvec(step[:3] / size).as_matrix()
-            turn = np.eye(4)
-            turn[:3, :3], turn[:3, 3] = rotation, step[3:] + centre - rotation @ centre
-            trial = turn @ motion
+            change = np.eye(4)
+            change[:3, :3], change[:3, 3] = rotation, step[3:] + centre - rotation @ centre
+            trial = change @ motion
             trial_moved = trimesh.transform_points(chosen, trial)
             trial_distances, trial_towards = _residuals(trial_moved, surface)
             gain = (distances**2).mean() - (trial_distances**2).mean()
@@ -213,7 +213,7 @@ def _errors(
 
 
 def build_surface(mesh: trimesh.Trimesh) -> Surface:
-    """The faces of a mesh that have an area, ready to be searched."""
+    """The faces of a mesh that have an area, ready for searching."""
     vertices = np.array(mesh.vertices, dtype=np.float64)
     faces = np.array(mesh.faces[mesh.area_faces > 0], dtype=np.int64)
     tree = igl.AABB()

@@ -1,4 +1,4 @@
-"""What a method may see, and what it gives back. The truth is not among them: it lives in `metric`, which no method imports."""
+"""What a method may see, and what it returns. The truth is not part of it: that is in `metric`, which no method imports."""
 
 from dataclasses import dataclass
 
@@ -34,10 +34,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class TrainingHead:
-    """A head that a prior may learn from, in the unit frame: its surface, and its colours where photographs look.
+    """A head that a prior may learn from, in the unit frame: its surface, and its colours where photographs see it.
 
     `points`, `normals` (N, 3) are uniform by area on the outer surface; `seen`, `seen_normals` (M, 3) are surface points at
-    pixels of photographs, with their `colours` (M, 3) in [-1, 1] as photographed. All float32, normals of length one; M may be 0.
+    pixels of photographs, with their `colours` (M, 3) in [-1, 1] as photographed. All float32, unit normals; M may be 0.
     """
 
     name: str
@@ -57,8 +57,8 @@ class TrainingHead:
 class Reconstruction:
     """A head: its surface in millimetres, the networks that made it, and how the fit went.
 
-    `mesh_mm` is in the data set's world; `tensors` hold everything a later fit may carry over (networks, optimizer
-    moments, generator), by name; `history` has one row of losses (name -> value) for every logged step.
+    `mesh_mm` is in the data set's world; `tensors` holds everything a later fit may carry over (networks, optimizer
+    moments, generator), by name; `history` has one row of losses (name -> value) per logged step.
     """
 
     mesh_mm: trimesh.Trimesh

@@ -1,7 +1,7 @@
-"""The colour network: what a surface point looks like, from its place, its normal, the direction of view and its features.
+"""The colour network: what a surface point looks like, from its position, its normal, the viewing direction and its features.
 
 IDR's rendering network (Yariv et al. 2020, `implicit_differentiable_renderer.py`), with two settings of our own: points may be
-encoded as waves, and the direction of view may be left out (the published mode `no_view_dir`).
+encoded as waves, and the viewing direction may be left out (the published mode `no_view_dir`).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from heads.surface.sdf import encode
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a colour network, and what it sees; the defaults are the published ones (`dtu_fixed_cameras.conf`)."""
+    """The sizes of a colour network, and its inputs; the defaults are the published ones (`dtu_fixed_cameras.conf`)."""
 
     feature: int = 256  # of the implicit network
     width: int = 512

@@ -1,8 +1,8 @@
-"""Photo-consistency: a point of the surface looks alike in all the photographs that see it, so that a wrong surface shows itself.
+"""Photo-consistency: a surface point looks alike in all the photographs that see it, which gives a wrong surface away.
 
-IDR learns colours and shape together, and the shape waits for the colours. Two photographs can be compared without any: the pixel
-of one is looked up in another, where the surface says that it is (the pixel warping of Darmon et al. 2022, "NeuralWarp"; the
-photometric consistency of Fu et al. 2022, "Geo-Neus"). This takes it that a place has one colour, from wherever it is seen.
+IDR learns colours and shape together, and the shape waits for the colours. Two photographs can be compared without any: a pixel
+of one is looked up in another, where the surface puts it (the pixel warping of Darmon et al. 2022, "NeuralWarp"; the
+photometric consistency of Fu et al. 2022, "Geo-Neus"). This assumes that a point has the same colour wherever it is seen from.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from heads import camera
 
-OTHERS = 2  # photographs in which a pixel is looked up, at most
-FACING = 0.3  # the cosine between normal and direction of view from which on a camera sees a point well
-ON_THE_WAY = ((0.03, 0.2, 6), (0.25, 1.0, 6))  # where something may be before it: from, to, how many points evenly
-BESIDE = 0.03  # where the field is asked for a normal
-INNER_PX = 2  # so near the outline a pixel is partly of something else
+OTHERS = 2  # most photographs in which a pixel is looked up
+FACING = 0.3  # the least cosine between normal and viewing direction at which a camera sees a point well
+IN_FRONT = ((0.03, 0.2, 6), (0.25, 1.0, 6))  # distances at which something may hide a point: from, to, how many, evenly
+OFFSET = 0.03  # of the differences of the field that give a normal
+INNER_PX = 2  # this near the outline, a pixel partly shows something else
 Field = Callable[[Tensor], Tensor]  # rows of points (N, S, 3) -> signed distances (N, S), without gradients
 
 
@@ -34,13 +34,13 @@ class Photographs(NamedTuple):
 
 
 def inner(masks: Tensor) -> Tensor:
-    """The pixels of the masks (V, H, W) that are more than `INNER_PX` away from all that is outside."""
-    structure = ndimage.generate_binary_structure(2, 1)[None]  # no photograph is beside another
+    """The pixels of the masks (V, H, W) that are more than `INNER_PX` away from everything outside."""
+    structure = ndimage.generate_binary_structure(2, 1)[None]  # photographs are not neighbours
     return torch.from_numpy(ndimage.binary_erosion(masks.numpy(), structure, iterations=INNER_PX))
 
 
 def draw_others(views: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """For pixels of photographs `views` (N,), of which there are `count`, other ones (N, M), each at most once; M may be 0."""
+    """For pixels of photographs `views` (N,) out of `count`, other photographs (N, M), each at most once; M may be 0."""
     wanted = min(OTHERS, count - 1)
     order = torch.rand((len(views), count - 1), generator=generator).argsort(1)[:, :wanted].to(views.device)
     return (views[:, None] + 1 + order) % count
@@ -49,22 +49,22 @@ def draw_others(views: Tensor, count: int, generator: torch.Generator) -> Tensor
 def visible(points: Tensor, centres: Tensor, field: Field) -> Tensor:
     """Whether surface points (N, 3) are seen from `centres` (N, M, 3): (N, M) bool.
 
-    They are where they face them and the field is positive on the way there. Normals are differences of the field.
+    They are if they face them and the field is positive on the way there. Normals are differences of the field.
     """
     towards = functional.normalize(centres - points[:, None], dim=-1)
-    aside = BESIDE * torch.eye(3, device=points.device)
-    beside = field(torch.cat([points[:, None] + aside, points[:, None] - aside], dim=1))  # (N, 6)
-    normals = functional.normalize(beside[:, :3] - beside[:, 3:], dim=-1)
+    offsets = OFFSET * torch.eye(3, device=points.device)
+    values = field(torch.cat([points[:, None] + offsets, points[:, None] - offsets], dim=1))  # (N, 6)
+    normals = functional.normalize(values[:, :3] - values[:, 3:], dim=-1)
     facing = (normals[:, None] * towards).sum(-1) > FACING
-    distances = torch.cat([torch.linspace(*some, device=points.device) for some in ON_THE_WAY])
+    distances = torch.cat([torch.linspace(*some, device=points.device) for some in IN_FRONT])
     way = points[:, None, None] + distances[:, None] * towards[:, :, None]  # (N, M, S, 3)
     return facing & (field(way.flatten(1, 2)).unflatten(1, way.shape[1:3]) > 0).all(-1)
 
 
 def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: Field) -> Tensor:
-    """By how much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3): (N,).
+    """How much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3): (N,).
 
-    The sum of absolute differences over those that see the point, which the field says; differentiable in the points alone.
+    The sum of absolute differences over those that, by the field, see the point; differentiable in the points alone.
     """
     if others.numel() == 0:
         return points.new_zeros(len(points))
@@ -76,7 +76,7 @@ def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: P
         pictured = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         counts = pictured & photographs.inner[others, row.clamp(0, height - 1), column.clamp(0, width - 1)]
         counts &= visible(points, photographs.unit_from_cam[:, :3, 3][others], field)
-    below = places[..., 1] + others * height  # all photographs are one, the next below the last
+    below = places[..., 1] + others * height  # all photographs form one, each below the last
     lookup = torch.stack([places[..., 0] / (width - 1), below / (height * count - 1)], dim=-1) * 2 - 1
     picture = photographs.colours.flatten(0, 1).permute(2, 0, 1)[None]
     seen = functional.grid_sample(picture, lookup[None], align_corners=True)[0].permute(1, 2, 0)  # (N, M, 3)

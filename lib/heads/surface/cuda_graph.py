@@ -1,7 +1,7 @@
 """What makes a training step fast on a GPU: it is recorded, and its matrix products run on tensor cores.
 
-At the sizes of these networks a GPU computes a step faster than Python can ask for it. A recorded step has the same operations
-on the same places in memory, so its work must not depend on what the numbers are, nor wait for any of them.
+With networks of this size a GPU computes a step faster than Python can launch it. A recorded step has the same operations
+at the same addresses in memory, so its work must not depend on the values, nor wait for any of them.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -10,14 +10,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-FIRST = 3  # steps that are not recorded yet: libraries and optimizers set themselves up in them
+WARM_UP = 3  # first steps, not recorded: libraries and optimizers set themselves up in them
 
 Work = Callable[..., dict[str, Tensor]]
 
 
 @contextmanager
 def tensor_cores() -> Iterator[None]:
-    """In here, a GPU rounds what it multiplies to ten bits behind the point (TF32), but not the sums; processors do not."""
+    """Inside, a GPU rounds what it multiplies, but not the sums, to ten fraction bits (TF32); processors do not."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True
     try:
@@ -30,7 +30,7 @@ class Step:
     """Calls `work` with tensors moved to `device`; with `record`, its fourth call in one situation is recorded, then replayed:
     one launch instead of more than a thousand (CUDA graphs).
 
-    `work` may change what it holds, in place, such as parameters and moments. Its results are overwritten by the next call.
+    `work` may change its own state in place, such as parameters and moments. Its results are overwritten by the next call.
     """
 
     def __init__(self, work: Work, device: torch.device, *, record: bool) -> None:
@@ -39,18 +39,18 @@ class Step:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, situation: Hashable, *given: Tensor) -> dict[str, Tensor]:
-        """One step; where `situation` differs from the last call's, what was recorded holds no more."""
+    def __call__(self, situation: Hashable, *inputs: Tensor) -> dict[str, Tensor]:
+        """One step; if `situation` differs from the last call's, the recording is no longer valid."""
         if not self.record:
-            return self.work(*(tensor.to(self.device) for tensor in given))
+            return self.work(*(tensor.to(self.device) for tensor in inputs))
         if self.calls == 0 or situation != self.situation:
             self.situation, self.calls, self.graph = situation, 0, None
-            self.inputs = [tensor.to(self.device, copy=True) for tensor in given]
-        for kept, new in zip(self.inputs, given, strict=True):
+            self.inputs = [tensor.to(self.device, copy=True) for tensor in inputs]
+        for kept, new in zip(self.inputs, inputs, strict=True):
             kept.copy_(new, non_blocking=True)
         self.calls += 1
-        if self.calls <= FIRST:
-            return self._beside()
+        if self.calls <= WARM_UP:
+            return self._on_own_stream()
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
@@ -58,8 +58,8 @@ class Step:
         self.graph.replay()
         return dict(self.results)
 
-    def _beside(self) -> dict[str, Tensor]:
-        """The work itself, on a stream of its own, as CUDA wants it before a recording."""
+    def _on_own_stream(self) -> dict[str, Tensor]:
+        """The work itself, on a stream of its own, as CUDA requires before a recording."""
         stream, main = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(main)
         with torch.cuda.stream(stream):

@@ -1,8 +1,8 @@
-"""Adam, and Muon, an optimizer for the matrices of a network (Jordan et al. 2024): what a step of a training ends with.
+"""Adam, and Muon, an optimizer for the matrices of a network (Jordan et al. 2024): the end of a training step.
 
-torch has classes for both. To make one of them imports torch's compiler, which is not used here, two seconds of every fit. And
+torch has classes for both. Creating one of them imports torch's compiler, which is not used here, two seconds of every fit. And
 `torch.optim.Muon` multiplies in bfloat16 whatever it is given: a processor without instructions for that, as in most laptops,
-takes some fifteen times as long for it as for float32, longer than for all the rest of a step.
+takes some fifteen times as long as with float32, longer than for all the rest of a step.
 """
 
 from collections import defaultdict
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: brings singular values near one, rather than to it, in five steps
+QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's: brings singular values near one, not exactly to it, in five steps
 
 
 class Optimizer:
-    """Groups of parameters with a step size `lr` each, a tensor on their device, and what is kept for each parameter (`KEPT`)."""
+    """Groups of parameters with a step size `lr` each, a tensor on their device, and the state of each parameter (`KEPT`)."""
 
     KEPT: ClassVar[tuple[str, ...]]
 
@@ -27,13 +27,13 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Tensor]] = defaultdict(dict)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
     def step(self) -> None:
-        """Move all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         raise NotImplementedError
 
 
@@ -44,17 +44,17 @@ class Adam(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
-            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            for parameter in moved:
+            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in updated:
                 if not self.state[parameter]:
                     zeros = (parameter.new_zeros(()), torch.zeros_like(parameter), torch.zeros_like(parameter))
                     self.state[parameter] = dict(zip(self.KEPT, zeros, strict=True))
-            steps, means, squares = ([self.state[parameter][name] for parameter in moved] for name in self.KEPT)
+            steps, means, squares = ([self.state[parameter][name] for parameter in updated] for name in self.KEPT)
             adam(
-                moved,
-                [parameter.grad for parameter in moved],
+                updated,
+                [parameter.grad for parameter in updated],
                 means,
                 squares,
                 [],
@@ -82,7 +82,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for matrix in (matrix for matrix in group["params"] if matrix.grad is not None):
                 state = self.state[matrix]
@@ -90,12 +90,12 @@ class Muon(Optimizer):
                     state["momentum_buffer"] = torch.zeros_like(matrix)
                 momentum = state["momentum_buffer"]
                 momentum.lerp_(matrix.grad, 1 - self.MOMENTUM)
-                update = orthogonal(matrix.grad.lerp(momentum, self.MOMENTUM))  # Nesterov's look ahead
+                update = orthogonal(matrix.grad.lerp(momentum, self.MOMENTUM))  # Nesterov's look-ahead
                 matrix.sub_(update * (group["lr"] * 0.2 * sqrt(max(matrix.shape))))
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """A matrix (N, M) with its singular values near one instead, by Newton and Schulz's iteration (Jordan et al. 2024)."""
+    """A matrix (N, M) with its singular values brought near one, by Newton-Schulz iteration (Jordan et al. 2024)."""
     a, b, c = QUINTIC
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / wide.norm().clamp(min=1e-7)

@@ -1,4 +1,4 @@
-"""The implicit network: a signed distance field f(x), negative inside, with a feature vector for whoever colours its surface.
+"""The implicit network: a signed distance field f(x), negative inside, with features for the network that colours its surface.
 
 Architecture and geometric initialisation are IDR's (Yariv et al. 2020, `implicit_differentiable_renderer.py`): positional
 encoding without the factor pi, Softplus(beta=100), one skip connection in the middle divided by sqrt(2), weight
@@ -26,7 +26,7 @@ class Shape:
     feature: int = 256  # feature_vector_size
     octaves: int = 6  # multires
     radius: float = 0.6  # bias: of the initial sphere
-    code: int = 0  # width of the latent code of a network that holds many shapes (DeepSDF), 0: it holds one
+    code: int = 0  # width of the latent code of a network for many shapes (DeepSDF); 0: for one
 
     def __post_init__(self) -> None:
         if (
@@ -48,7 +48,7 @@ class Shape:
 def device(name: str) -> torch.device:
     """The device of that name, "auto" being a GPU if there is one.
 
-    ValueError where it asks for a GPU that this machine, or this build of torch, does not have.
+    ValueError if it is a GPU that this machine, or this build of torch, does not have.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,8 +66,8 @@ def encode(x: Tensor, octaves: int) -> Tensor:
 class ImplicitNetwork(nn.Module):
     """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`.
 
-    `code` (shape.code,) is the shape that it holds now; others may be given with the points. A fresh network does not look
-    at it. Unlike DeepSDF's, the code adds to the width of the layer after the skip, and takes nothing away from the one before.
+    `code` (shape.code,) is that of the current shape; others may be given with the points. A fresh network ignores it.
+    Unlike DeepSDF's, the code adds to the width of the layer after the skip, and takes nothing from the one before it.
     """
 
     def __init__(self, shape: Shape, generator: torch.Generator) -> None:
@@ -89,7 +89,7 @@ class ImplicitNetwork(nn.Module):
                     nn.init.constant_(layer.bias, -shape.radius)
                 else:
                     nn.init.normal_(layer.weight, 0.0, math.sqrt(2.0 / outputs), generator=generator)
-                if index == 0:  # a fresh network does not look at the sines and cosines, nor at the code
+                if index == 0:  # a fresh network ignores the sines and cosines, and the code
                     layer.weight[:, 3:] = 0.0
                 elif index == self.skip:
                     layer.weight[:, shape.width - shape.encoded + 3 :] = 0.0
@@ -100,7 +100,7 @@ class ImplicitNetwork(nn.Module):
         return self.layers[-1](self._hidden(x, code)[0])
 
     def distance(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """The signed distance (N,) alone, for which the last layer's features need not be computed."""
+        """The signed distance (N,) alone, without computing the last layer's features."""
         last = self._layer(-1)
         return nn.functional.linear(self._hidden(x, code)[0], last.weight[:1], last.bias[:1])[:, 0]
 
@@ -108,12 +108,12 @@ class ImplicitNetwork(nn.Module):
         """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable.
 
         The gradient is written out, from the last layer to the first, so that its own derivative is an ordinary one: torch need
-        not record a backward pass, and the features take no part in it.
+        not record a backward pass, and the features play no part in it.
         """
         hidden, encoded, before = self._hidden(x, code)
         output = self.layers[-1](hidden)
         waves = self.shape.encoded
-        slope = self._layer(-1).weight[:1].expand(len(x), -1)  # of the distance by what the layer got
+        slope = self._layer(-1).weight[:1].expand(len(x), -1)  # of the distance with respect to the layer's input
         for index in reversed(range(self.shape.depth)):
             slope = (slope * torch.sigmoid(SHARPNESS * before[index])) @ self._layer(index).weight
             if index == self.skip:
@@ -131,7 +131,7 @@ class ImplicitNetwork(nn.Module):
         return layer
 
     def _hidden(self, x: Tensor, code: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """What the last layer gets, the encoded points with their code, and what every activation got."""
+        """The input of the last layer, the encoded points with their code, and the input of every activation."""
         assert x.ndim == 2 and x.shape[1] == 3
         encoded = encode(x, self.shape.octaves)
         if self.shape.code:
@@ -150,15 +150,15 @@ class ImplicitNetwork(nn.Module):
 def distance(network: ImplicitNetwork, *, chunk: int | None = None) -> SDF:
     """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients.
 
-    It is asked where the network is, `chunk` points at a time (by default what a processor's cache holds, or what keeps a GPU
-    busy), and answers where the points are.
+    It is evaluated on the network's device, `chunk` points at a time (by default what a processor's cache holds, or what keeps
+    a GPU busy); the result is on that of the points.
     """
 
     @torch.no_grad()
     def sdf(points: Tensor) -> Tensor:
-        where = network.code.device
-        at_once = chunk or (2048 if where.type == "cpu" else 65536)
-        values = [network.distance(part) for part in points.to(where).split(at_once)]
+        device = network.code.device
+        size = chunk or (2048 if device.type == "cpu" else 65536)
+        values = [network.distance(part) for part in points.to(device).split(size)]
         return torch.cat(values).to(points.device) if values else points.new_zeros(0)
 
     return sdf

@@ -1,4 +1,4 @@
-"""Where a ray meets a signed distance field, and how that point moves when the field does.
+"""Where a ray hits the surface of a signed distance field, and how that point moves when the field does.
 
 Names: a ray is `origins + t * directions` with origins, directions (N, 3) in the unit frame and unit directions; `t` (N,)
 are distances along it. Both tracers return a `Trace` and know nothing of networks: the field is a callable.
@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from heads.surface.sdf import SDF
 
-COARSEST = 16  # grid points a side that a field is always asked at
-REACH = 1.0  # in coarse cells: how near the zero level a finer grid is asked
-STEEP = -0.05  # a ray that grazes the surface counts as this steep, lest it move without bound when the field does
-LAST = 0.03  # no longer than this is the step from where a ray was said to hit to where it does
+COARSEST = 16  # grid points per side at which a field is always evaluated
+REACH = 1.0  # in coarse cells: how near the zero level the field is evaluated on a finer grid
+STEEP = -0.05  # least slope at a grazing hit, so that it does not move without bound when the field does
+LAST = 0.03  # longest last step, from the traced hit to the true one
 
 
 class Trace(NamedTuple):
@@ -29,7 +29,7 @@ class Trace(NamedTuple):
 
 
 def sphere_interval(origins: Tensor, directions: Tensor, radius: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-    """Entry and exit distances (N,) of rays through a sphere at the origin, and which meet it; a miss: its closest point."""
+    """Entry and exit distances (N,) of rays through a sphere at the origin, and which meet it; for a miss, its closest point."""
     middle = -(origins * directions).sum(-1)
     under_root = middle**2 - (origins**2).sum(-1) + radius**2
     half = under_root.clamp(min=0).sqrt()
@@ -50,7 +50,7 @@ def published(
 ) -> Trace:
     """Trace as IDR does (`ray_tracing.py`): two-sided sphere tracing, a sampler where it did not converge, the secant method.
 
-    `polish` (N,) bool names the rays whose surface is wanted exactly (in training those inside the mask); default all.
+    `polish` (N,) bool marks the rays whose surface is wanted exactly (in training those inside the mask); default all.
     `t_closest` is the best of `samples` random distances, as the published mask loss uses them.
     """
     near, far, inside = sphere_interval(origins, directions)
@@ -97,7 +97,7 @@ def published(
         wanted = crossing if polish is None else crossing & polish[rays]
 
         def secant() -> Tensor:
-            rise = v_after - v_before  # 0 where a sample lies on the surface to the last digit: one in some ten million does
+            rise = v_after - v_before  # 0 if a sample lies exactly on the surface: about one in ten million does
             return t_before - v_before * (t_after - t_before) / rise.where(wanted & (rise != 0), torch.ones_like(rise))
 
         for _ in range(secant_steps):
@@ -125,16 +125,16 @@ def published(
 def trace(
     grid: "CachedField | None", sdf: SDF, origins: Tensor, directions: Tensor, *, generator: torch.Generator, polish: Tensor
 ) -> Trace:
-    """Trace on the grid, or where there is none as published."""
+    """Trace on the grid, or as published if there is none."""
     if grid is None:
         return published(sdf, origins, directions, generator=generator, polish=polish)
     return cached(grid, sdf, origins, directions, polish=polish)
 
 
 def chosen(wanted: Tensor) -> Tensor:
-    """The numbers (M,) of the rays to compute something for: those that are `wanted` (N,), or on a GPU all, wanted or not.
+    """The indices (M,) of the rays to compute something for: those that are `wanted` (N,), or on a GPU all, wanted or not.
 
-    A GPU has time for the others, but would have to stop to tell how many they are.
+    A GPU has time for the others, but would have to stop to count them.
     """
     return wanted.nonzero()[:, 0] if wanted.device.type == "cpu" else torch.arange(len(wanted), device=wanted.device)
 
@@ -152,8 +152,8 @@ def lattice(resolution: int, device: torch.device | str = "cpu") -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def grown(inside: Tensor) -> Tensor:
-    """`inside` (X, Y, Z) bool and the 26 neighbours of all that it holds."""
+def dilate(inside: Tensor) -> Tensor:
+    """`inside` (X, Y, Z) bool with the 26 neighbours of all its cells."""
     for axis, size in enumerate(inside.shape):
         wider = inside.clone()
         wider.narrow(axis, 1, size - 1).logical_or_(inside.narrow(axis, 0, size - 1))
@@ -163,16 +163,16 @@ def grown(inside: Tensor) -> Tensor:
 
 
 class CachedField:
-    """A field remembered on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field.
+    """A field cached on a grid over the cube [-1, 1]^3, looked up by trilinear interpolation; a callable like the field.
 
-    Near its zero level the field is asked at every grid point; further away a coarser grid is asked, and interpolated.
+    Near its zero level the field is evaluated at every grid point; further away on a coarser grid, and interpolated.
     """
 
     def __init__(self, sdf: SDF, resolution: int, *, device: torch.device | str = "cpu") -> None:
         """Evaluate the field, coarse to fine.
 
-        From a grid to the next one with half its cells, a point is asked anew where the field may change sign within one
-        coarse cell of it, taking its slope to be one or so.
+        From one grid to the next, with cells half as large, the field is evaluated again at points where it may change sign
+        within one coarse cell, assuming a slope of about one.
         """
         sizes = [resolution]
         while sizes[0] > 2 * COARSEST:
@@ -185,7 +185,7 @@ class CachedField:
 
     @property
     def resolution(self) -> int:
-        """Grid points a side."""
+        """Grid points per side."""
         return round(len(self.values) ** (1 / 3))
 
     @property
@@ -194,19 +194,19 @@ class CachedField:
         return 2.0 / (self.resolution - 1)
 
     def refresh(self, sdf: SDF, *, band: float) -> None:
-        """Evaluate the field anew where its remembered magnitude is below `band`, and one cell around."""
+        """Evaluate the field again where its cached magnitude is below `band`, and one cell around."""
         side = self.resolution
-        near = grown((self.values.abs() < band).view(side, side, side)).flatten().nonzero()[:, 0]
+        near = dilate((self.values.abs() < band).view(side, side, side)).flatten().nonzero()[:, 0]
         column = torch.stack([near // side**2, near // side % side, near % side], dim=-1)
         self.values.index_copy_(0, near, sdf(column * self.cell - 1))
 
     def remake(self, sdf: SDF, resolution: int) -> None:
-        """Evaluate the field anew everywhere; at the same resolution the values stay at their place in memory."""
-        made = CachedField(sdf, resolution, device=self.values.device).values
-        self.values = self.values.copy_(made) if resolution == self.resolution else made
+        """Evaluate the field again everywhere; at the same resolution the values stay where they are in memory."""
+        new = CachedField(sdf, resolution, device=self.values.device).values
+        self.values = self.values.copy_(new) if resolution == self.resolution else new
 
     def __call__(self, points: Tensor) -> Tensor:
-        """The remembered values at `points`, of which there may be one row (S, 3) or many (N, S, 3), which threads share."""
+        """The cached values at `points`, one row (S, 3) or many (N, S, 3), which are shared among threads."""
         rows = points.unflatten(0, (1, -1)) if points.ndim == 2 else points
         volume = self.values.view(1, 1, *(self.resolution,) * 3).expand(len(rows), -1, -1, -1, -1)
         lookup = rows.flip(-1)[:, None, None]  # grid_sample wants (z, y, x)
@@ -218,8 +218,8 @@ def cached(
 ) -> Trace:
     """Trace on a cached grid: sample every ray evenly, find the first crossing, then a Newton step on the true field.
 
-    `polish` (N,) bool names the rays that get this step, default all hits. It leaves a small fraction of a cell, which
-    `differentiable_intersection` takes away. The slow twin is `published`.
+    `polish` (N,) bool marks the rays that get this step, default all hits. It leaves an error of a small fraction of a cell,
+    which `differentiable_intersection` removes. The slow equivalent is `published`.
     """
     near, far, inside = sphere_interval(origins, directions)
     steps = torch.linspace(0, 1, samples, device=near.device)
@@ -239,7 +239,7 @@ def cached(
     t0 = t_surface[rays]
     v0 = sdf(origins + t0[:, None] * directions)
     t_surface[rays] = (t0 - (v0 / slope[rays]).clamp(-reach, reach)).where(wanted, t0)
-    hit[rays] &= (v0.abs() < reach) | ~wanted  # what the grid remembers there may no longer be so
+    hit[rays] &= (v0.abs() < reach) | ~wanted  # the cached values there may be out of date
     return Trace(hit, t_surface, slope, t_closest)
 
 
@@ -247,7 +247,7 @@ def differentiable_intersection(t: Tensor, origins: Tensor, directions: Tensor, 
     """Surface points (N, 3) whose derivative with respect to the field's parameters is that of the true intersection.
 
     x(theta) = c + (t - f(x; theta) / (grad f . v)) v with `value` = f(x; theta) (N,) and `slope` = grad f . v (N,). IDR (eq. 3,
-    `sample_network.py`) subtracts the value at theta_0, as good as zero there; here it is the tracer's last step. The tracer
+    `sample_network.py`) subtracts the value at theta_0, practically zero there; here it is the tracer's last step. The tracer
     keeps slopes of grazing rays from vanishing.
     """
     moved = t - (value / slope).clamp(-LAST, LAST)
