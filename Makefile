@@ -1,19 +1,19 @@
-# Every target sets up what it needs, in .venv and from requirements.lock, and does again only what is missing.
+# Every target sets up what it needs, in .venv and from requirements.lock, and repeats only what is missing.
 #
 #   make blog                            the default study, then its post: blog/_build/html/index.html
 #   make study STUDY=config/NAME.yaml    one study: results/NAME.csv and figures/NAME/
-#   make status STUDY=config/NAME.yaml   what of it is done, running, failed and missing, and how long the rest takes
+#   make status STUDY=config/NAME.yaml   what of it is done, running, failed and missing, and how long the rest will take
 #   make report STUDY=config/NAME.yaml   the same and all scores so far, as a page: runs/NAME/report.html
 #   make post                            the post alone, from the committed results and figures
 #   make test                            all tests
 #   make faults                          kills, broken and hostile input, a cluster: a quarter of an hour, a line for each
 #   make bench                           what everything costs on this machine, as a table and in results/bench.csv
 #   make notebooks                       notebooks/*.ipynb from their sources
-#   make lock                            requirements.lock anew, from pyproject.toml
-#   make clean                           everything away that these make, the runs too
+#   make lock                            requirements.lock again, from pyproject.toml
+#   make clean                           remove everything that these make, including the runs
 #
 # Variables: PYTHON (3.11 to 3.14), PROFILE (where the jobs run, a folder of profiles/; default profiles/local), CORES (jobs side by
-# side; default as the profile says, which is 2), and TORCH_INDEX, where pip is to look for torch besides its default:
+# side; default that of the profile, which is 2), and TORCH_INDEX, where pip is to look for torch besides its default:
 # https://download.pytorch.org/whl/cpu for the small build without CUDA, .../whl/cu126 for another CUDA version.
 
 STUDY ?= config/quick.yaml
@@ -31,7 +31,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: blog study status report post test faults bench notebooks lock clean
 .DELETE_ON_ERROR:
 
-# With code 3 the table is complete, but some runs failed: the post says so, and make does.
+# With code 3 the table is complete, but some runs failed: the post says so, and so does make.
 blog: $(READY)
 	code=0; $(RUN) || code=$$?; case $$code in 0 | 3) $(RENDER) && exit $$code ;; *) exit $$code ;; esac
 
@@ -61,7 +61,7 @@ notebooks: $(READY)
 	$(BIN)/python -m heads notebooks
 
 # Snakemake needs immutables, which has no wheel for Python 3.14 yet: pip compiles it there.
-# h3ds without its own requirements: they would bring an OpenCV with windows, which needs libGL; the lock has the one without.
+# h3ds without its own requirements: they would bring an OpenCV with windows, which needs libGL; the lock has one without.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and f"Python 3.11 to 3.14 is needed, and $(PYTHON) is {sys.version.split()[0]}")'
 	$(PYTHON) -c 'import os, shutil, sys, sysconfig; sys.exit(sys.version_info >= (3, 14) and os.name == "posix" and not ( \

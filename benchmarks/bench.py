@@ -1,8 +1,8 @@
 """What everything costs on this machine, and how it grows: `make bench` prints a table and writes it to results/bench.csv.
 
 Each group of measurements runs in a process of its own, so that its peak memory is its own. Times are medians, those of
-steps and of heads means, with as many threads as torch takes unless a name says otherwise. The heads are built-in ones of no
-study. On a machine with a GPU the fits run there, and the rows belong into a table of their own:
+steps and heads means, with as many threads as torch uses unless a name says otherwise. The heads are built-in ones used in no
+study. On a machine with a GPU the fits run there, and the rows belong in a table of their own:
 `bench.py --out results/bench_gpu.csv floor published_step laptop_step published_head from_a_sphere`. Nothing here is a test.
 """
 
@@ -27,37 +27,37 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from heads import mesh, metric
+from heads import files, mesh, metric
 from heads.data import h3ds, synthetic
 from heads.data.truth import load_truth
 from heads.methods import idr, priors
 from heads.scene import Scene
-from heads.study import records as runs
+from heads.study import checkpoints, records
 from heads.surface import cuda_graph, sdf
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ROOT / "runs" / "bench"
+CACHE = ROOT / "runs" / "bench"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PAPER, LAPTOP = replace(idr.PAPER, device=DEVICE), replace(idr.LAPTOP, device=DEVICE)
-HEADS, OTHER = ("uma", "vito", "xaver"), "wanda"  # those that are reconstructed, and the one that is the prior
+HEADS, OTHER = ("uma", "vito", "xaver"), "wanda"  # those to reconstruct, and the one for the prior
 SEED = 20
-STEPS = (75, 150, 240, 300, 600, 1200)  # of the fits whose error is set against their seconds
-ONCE = "HEADS_BENCH_ONCE" in os.environ  # for the tests, which look at no time
+STEPS = (75, 150, 240, 300, 600, 1200)  # of the fits whose error is plotted against their seconds
+ONCE = "HEADS_BENCH_ONCE" in os.environ  # for the tests, which ignore the times
 Rows = list[tuple[str, float, str]]  # name, value, unit
 
 
-# ---- what the measurements share
+# ---- shared by the measurements
 
 
 def now() -> float:
-    """Seconds, when a GPU has done all that it was asked so far."""
+    """Seconds, once a GPU has finished all its work so far."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def timed(work: Callable[[], object], repeats: int = 5) -> float:
-    """The median of the seconds that `work` takes, after one call that does not count; those of one call where once is enough."""
+    """The median of the seconds that `work` takes, after one call that does not count; those of one call if once is enough."""
     if not ONCE:
         work()
     taken = []
@@ -73,9 +73,9 @@ class Enough(Exception):
 
 
 def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: int, first: int = 1) -> float:
-    """The mean seconds of the steps after the `first` ones of a fit, up to `steps`, the grid's refreshes among them.
+    """The mean seconds of the steps of a fit after the `first` ones, up to `steps`, including the grid's refreshes.
 
-    ValueError where the fit has fewer steps than that.
+    ValueError if the fit has fewer steps than that.
     """
     at: list[float] = []
 
@@ -92,16 +92,16 @@ def step_seconds(scene: Scene, start: priors.Prior, config: idr.Config, steps: i
 
 
 def _warm_up() -> None:
-    """The first steps of a process wait for parts of torch; these are counted as a cold start, not here."""
+    """The first steps of a process wait for parts of torch; that counts as a cold start, not here."""
     step_seconds(photographs(), sphere(), LAPTOP, 10)
 
 
 def data() -> Path:
     """The folder of the benchmark's people, made once."""
     for name in (*HEADS, OTHER):
-        if not (KEPT / "data" / name).exists():
-            synthetic.write_subject(KEPT / "data", name, seed=SEED)
-    return KEPT / "data"
+        if not (CACHE / "data" / name).exists():
+            synthetic.write_subject(CACHE / "data", name, seed=SEED)
+    return CACHE / "data"
 
 
 def photographs(views: int = 3) -> Scene:
@@ -113,19 +113,19 @@ def sphere(config: idr.Config = LAPTOP) -> priors.Prior:
 
 
 def single_scan() -> priors.Prior:
-    """A prior of one scan, like that of config/quick.yaml, trained once for each commit."""
-    path = KEPT / "prior.safetensors"
+    """A prior of one scan, like that of config/quick.yaml, trained once per commit."""
+    path = CACHE / "prior.safetensors"
     config = replace(LAPTOP, epochs=500)
-    about = {"commit": runs.commit(), "config": asdict(config)}
-    tensors = runs.unfinished(path, about)
+    about = {"commit": records.commit(), "config": asdict(config)}
+    tensors = checkpoints.unfinished(path, about)
     if tensors is None:
         tensors = idr.fit(h3ds.load_scene(data(), OTHER, 32), sphere(), config).tensors
-        runs.save_checkpoint(path, tensors, about)
+        checkpoints.save(path, tensors, about)
     return priors.Prior("bench", config.shape, config.epochs, tensors)
 
 
 def learned_field() -> sdf.SDF:
-    """The distance field of a head with all its detail, for what comes after a fit."""
+    """The distance field of a head with all its detail, for the steps after a fit."""
     return sdf.distance(priors.network(single_scan(), generator=torch.Generator()))
 
 
@@ -133,7 +133,7 @@ def learned_field() -> sdf.SDF:
 
 
 def cold_start() -> Rows:
-    """What a notebook waits for first: its imports in a fresh interpreter; and a whole notebook that does nothing."""
+    """What a notebook first waits for: its imports in a fresh interpreter; and a whole notebook that does nothing."""
     imports = {
         "a_fit": "import heads.data.h3ds, heads.mesh, heads.methods.idr, heads.posts.plots, heads.study.records",
         "a_judgement": "import heads.data.truth, heads.mesh, heads.metric, heads.posts.plots, heads.study.records",
@@ -151,7 +151,7 @@ def cold_start() -> Rows:
 
 
 def published_step() -> Rows:
-    """One step at the published size: the published tracing against the cached grid, turn by turn on one scene.
+    """One step at the published size: the published tracing against the cached grid, in turn on one scene.
 
     The grid's is the mean of 26 steps after the first, where its refreshes are most frequent; on a GPU, whose steps are recorded
     by then, of 100 after the tenth.
@@ -170,7 +170,7 @@ def published_step() -> Rows:
     ]
 
 
-class Moved(TorchDispatchMode):
+class BytesMoved(TorchDispatchMode):
     """Counts the bytes that matrix products read and write, each operand once."""
 
     PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
@@ -204,7 +204,7 @@ def floor() -> Rows:
     for name, config in {"published": PAPER, "laptop": LAPTOP}.items():
         counted = []
         for steps in (1, 2):
-            with FlopCounterMode(display=False) as counter, Moved() as moved:
+            with FlopCounterMode(display=False) as counter, BytesMoved() as moved:
                 step_seconds(photographs(), sphere(config), config, steps)
             counted.append((counter.get_total_flops(), moved.bytes))
         operations, moved_bytes = (second - first for first, second in zip(*counted, strict=True))
@@ -232,7 +232,7 @@ def laptop_step() -> Rows:
 def published_head() -> Rows:
     """On a GPU, whole heads at the published size from a sphere, all 6,000 steps: read, fitted, extracted, scored (rigid)."""
     if DEVICE != "cuda":
-        print("published_head is left out: it takes an hour a head without a GPU")
+        print("published_head is left out: without a GPU it takes an hour per head")
         return []
     step_seconds(photographs(), sphere(PAPER), PAPER, 10)
     return _heads("published_head", sphere(PAPER), PAPER)
@@ -255,7 +255,7 @@ def from_a_prior() -> Rows:
 
 
 def _error_by_seconds(name: str, start: priors.Prior) -> Rows:
-    """What heads take and how good they are, by the number of steps."""
+    """How long heads take and how good they are, by number of steps."""
     rows: Rows = []
     _warm_up()
     for steps in STEPS:
@@ -277,8 +277,8 @@ def _heads(label: str, start: priors.Prior, config: idr.Config) -> Rows:
 
 
 def prior_of_one_scan() -> Rows:
-    """The prior's training, 500 epochs of 32 photographs; the groups after this one find it there."""
-    (KEPT / "prior.safetensors").unlink(missing_ok=True)
+    """The prior's training, 500 epochs of 32 photographs; the groups after this one reuse it."""
+    (CACHE / "prior.safetensors").unlink(missing_ok=True)
     data()
     began = now()
     single_scan()
@@ -286,7 +286,7 @@ def prior_of_one_scan() -> Rows:
 
 
 def extraction() -> Rows:
-    """The isosurface at finer and finer cells, and its number of vertices, with which it should grow."""
+    """The isosurface with finer and finer cells, and its number of vertices, with which the time should grow."""
     field, mm_from_unit = learned_field(), photographs().mm_from_unit
     rows: Rows = []
     for cell_mm in (4.0, 2.0, 1.0):
@@ -301,7 +301,7 @@ def extraction() -> Rows:
 
 
 def judgement() -> Rows:
-    """Either protocol alone, and all four scores as notebook 4 wants them."""
+    """Each protocol alone, and all four scores, as notebook 4 computes them."""
     head = mesh.extract(learned_field(), mm_from_unit=photographs().mm_from_unit, cell_mm=LAPTOP.cell_mm)
     truth = load_truth(data(), HEADS[0])
     rows: Rows = []
@@ -312,7 +312,7 @@ def judgement() -> Rows:
 
 
 def synthesis() -> Rows:
-    """A person with 40 photographs, and, from the difference to one with 8, a photograph."""
+    """A person with 40 photographs, and, from the difference to one with 8, a single photograph."""
     seconds = []
     for count in (8, 8, 40):  # the first one waits for the body model
         with tempfile.TemporaryDirectory() as folder:
@@ -327,9 +327,9 @@ def growth() -> Rows:
     rows: Rows = []
     _warm_up()
 
-    def measure(what: str, values: Sequence[int], changed: Callable[[int], idr.Config]) -> None:
+    def measure(what: str, values: Sequence[int], config_of: Callable[[int], idr.Config]) -> None:
         for value in values:
-            config, views = changed(value), value if what == "views" else 3
+            config, views = config_of(value), value if what == "views" else 3
             seconds = step_seconds(photographs(views), sphere(config), config, 26)
             rows.append((f"step_by_{what}_{value}_ms", 1000 * seconds, "ms"))
 
@@ -341,7 +341,7 @@ def growth() -> Rows:
 
 
 def subjects() -> Rows:
-    """Short fits of several heads, one after the other; and two side by side against these two, a thread each."""
+    """Short fits of several heads, one after the other; and two side by side, for comparison, with a thread each."""
     rows: Rows = []
     _warm_up()
     for count in (1, 2, 4):
@@ -388,17 +388,17 @@ GROUPS: dict[str, Callable[[], Rows]] = {
 def measured(group: str) -> Rows:
     """The rows of one group, and the peak memory of the process that made them, this one."""
     rows = GROUPS[group]()
-    return [*rows, (f"peak_of_{group}_mb", runs.peak_mb(DEVICE), "MB")] if rows else []
+    return [*rows, (f"peak_of_{group}_mb", records.peak_mb(DEVICE), "MB")] if rows else []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to measure, of {', '.join(GROUPS)}; default all")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench.csv", help="rows of other groups stay in it")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench.csv", help="rows of other groups are kept")
     given = parser.parse_args()
     if wrong := [group for group in given.groups if group not in GROUPS]:
         parser.error(f"{wrong[0]!r} is none of the groups {', '.join(GROUPS)}")
-    where = {"machine": runs.machine(), "commit": runs.commit()}
+    where = {"machine": records.machine(), "commit": records.commit()}
     table = pd.read_csv(given.out) if given.groups and given.out.is_file() else pd.DataFrame({"name": []})
     for group in given.groups or GROUPS:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
@@ -408,7 +408,7 @@ def main() -> None:
         new = pd.DataFrame([{"name": name, "value": float(f"{value:.4g}"), "unit": unit} | where for name, value, unit in rows])
         print(new[["name", "value", "unit"]].to_string(index=False, header=False), flush=True)
         table = pd.concat([table[~table["name"].isin(new["name"])], new], ignore_index=True)
-        runs.write_table(given.out, table)
+        files.write_table(given.out, table)
 
 
 if __name__ == "__main__":

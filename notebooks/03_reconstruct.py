@@ -2,39 +2,36 @@
 # # 3 · Reconstruct: three photographs in, a head out
 #
 # IDR looks for a surface and its colours that explain the photographs: it shoots rays through pixels, finds where
-# they meet the surface, compares colour and silhouette, and corrects both. From a sphere (`prior = "sphere"`) three
-# photographs leave a lot open; from another person's head there is less to find out.
+# they meet the surface, compares colour and silhouette, and corrects both. From a sphere three photographs leave a lot
+# open; from another person's head there is less to find out.
 
 # %%
 import importlib.util
 import os
 import subprocess
 import sys
+from typing import Literal
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
-# The parameters. `prior` names a prior of this study, made by notebook 2, 6 or 7; "sphere" is none. `carry` says what
-# is taken over from it.
+# The parameters. `prior` is the folder of a prior made by notebook 2, 6 or 7; without one, the fit starts from a sphere.
+# `carry` says what is taken over from it.
 
 # %% tags=["parameters"]
-study: str = "demo"
-dataset: str = "synthetic"
-root: str = "runs/demo/data/synthetic"
-config: str = ""
+out: str = "runs/demo/fit/ada"
+root: str = "runs/demo/people"
+scenes: str = ""  # a TOML of scenes; empty: the one in `root`
 subject: str = "ada"
-method: str = "idr"  # or baseh3d, average, h3dnet, h3dnet+colour, which start from a prior
-prior: str = "sphere"
-views: int = 3
-seed: int = 0
-preset: str = "LAPTOP"  # or PAPER, SMOKE
-schedule: str = ""  # of the step size: readme, shipped or cosine; empty: as the preset says
-carry: list = ["geometry", "colour", "moments"]
-overrides: dict = {}  # fields of idr.Config
+prior: str = ""
+carry: list[Literal["geometry", "colour", "moments"]] = ["geometry", "colour", "moments"]
+views: "int >= 1" = 3
+seed: "int >= 0" = 0
+preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+fit: "idr.Config" = {}  # fields to set over the preset's
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -43,45 +40,39 @@ overrides: dict = {}  # fields of idr.Config
 from dataclasses import asdict
 
 from heads.methods import idr
-from heads.study import records as runs
-from heads.study.plan import FitJob
+from heads.study import records
 
-os.chdir(runs.root())
-job = runs.parameters(globals(), FitJob)
-fit_config = runs.configured(idr.PRESETS[job.preset], ({"schedule": job.schedule} if job.schedule else {}) | job.overrides)
-fit_config
+run = records.begin("03_reconstruct", globals())
+config = records.configured(idr.PRESETS[run.preset], run.fit)
+config
 
 # %% [markdown]
 # This is all that the method sees: photographs, masks, and (not shown) where the cameras were. Run on its own, the
 # notebook first makes the person it needs.
 
 # %%
-from pathlib import Path
-
 from heads.data import h3ds
 from heads.posts import plots
+from heads.study import runner
 
-if job.study == "demo" and not Path(job.root, job.subject).exists():
-    from heads.data import synthetic
-
-    synthetic.write_subject(job.root, job.subject, seed=0)
-scene = h3ds.load_scene(job.root, job.subject, job.views, config=job.config or None)
+runner.first("01_data", f"{run.root}/{run.subject}", subject=run.subject)
+scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
+run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
 plots.photographs(scene)
 
 # %% [markdown]
-# The starting point, and the head before the first step.
+# The starting point: the head before the first step.
 
 # %%
 from heads import mesh
 from heads.methods import priors
-from heads.surface import sdf
+from heads.study import checkpoints
 
-if job.prior == "sphere":
-    start = priors.sphere(fit_config.shape, job.seed)
-else:
-    tensors, saved = runs.load_checkpoint(job.prior_folder / "checkpoint.safetensors")
-    start = priors.carrying(priors.Prior(saved["name"], sdf.Shape(**saved["shape"]), saved["epoch"], tensors), job.carry)
-plots.head(mesh.load(job.prior_folder / "mesh.ply")) if job.prior != "sphere" else start.name
+start = priors.sphere(config.shape, run.seed)
+if run.prior:
+    run.use([f"{run.prior}/checkpoint.safetensors"])
+    start = priors.carrying(priors.restored(*checkpoints.load(f"{run.prior}/checkpoint.safetensors")), run.carry)
+plots.head(mesh.load(f"{run.prior}/mesh.ply")) if run.prior else start.name
 
 # %% [markdown]
 # Now the fit itself. The first three losses are those of the colours, of the silhouettes, and of a gradient that should
@@ -90,26 +81,28 @@ plots.head(mesh.load(job.prior_folder / "mesh.ply")) if job.prior != "sphere" el
 # %%
 import time
 
+from heads.study.progress import progress
+
 began = time.perf_counter()
 about = {
-    "name": job.name,
-    "epoch": start.epoch + fit_config.epochs,
+    "name": run.out.name,
+    "epoch": start.epoch + config.epochs,
     "shape": asdict(start.shape),
-    "job": asdict(job),
-    "config": asdict(fit_config),
-    "made_from": runs.digest(scene, start),
+    "parameters": run.parameters,
+    "config": asdict(config),
+    "made_from": checkpoints.digest(scene, start),
 }
-unfinished = job.folder / "unfinished.safetensors"
+unfinished = run.out / "unfinished.safetensors"
 head = idr.fit(
     scene,
     start,
-    fit_config,
-    seed=job.seed,
-    on_step=runs.progress(job.name, checkpoint=unfinished, about=about),
-    resume=runs.unfinished(unfinished, about),
+    config,
+    seed=run.seed,
+    on_step=progress(run.out.name, checkpoint=unfinished, about=about),
+    resume=checkpoints.unfinished(unfinished, about),
 )
 seconds = time.perf_counter() - began
-plots.losses({job.method: head.history})
+plots.losses({run.out.name: head.history})
 
 # %% [markdown]
 # The head, from the front and from the sides. Where no photograph looked, it is the prior or nothing that speaks.
@@ -120,18 +113,17 @@ plots.head(head.mesh_mm)
 # %%
 import pandas as pd
 
-runs.save_checkpoint(job.folder / "checkpoint.safetensors", head.tensors, about)
-mesh.save(head.mesh_mm, job.folder / "mesh.ply")
-runs.write_table(job.folder / "history.csv", pd.DataFrame(head.history))
-record = runs.Record(
-    "03_reconstruct",
-    parameters=asdict(job),
-    config=asdict(fit_config),
-    losses=head.history[-1] | runs.photograph_losses(head.history),
-    device=fit_config.device,
+from heads import files
+
+checkpoints.save(run.out / "checkpoint.safetensors", head.tensors, about)
+mesh.save(head.mesh_mm, run.out / "mesh.ply")
+files.write_table(run.out / "history.csv", pd.DataFrame(head.history))
+run.finish(
+    config=config,
+    losses=head.history[-1] | idr.photograph_losses(head.history),
+    device=config.device,
     seconds=seconds,
-    peak_mb=runs.peak_mb(fit_config.device),
-    files=[str(job.folder / name) for name in ("mesh.ply", "checkpoint.safetensors", "history.csv")],
+    pictures=scene.views,
+    files=["mesh.ply", "checkpoint.safetensors", "history.csv"],
 )
-runs.write_record(job.record, record)
 unfinished.unlink(missing_ok=True)

@@ -11,58 +11,45 @@ import os
 import subprocess
 import sys
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
-# The parameters name one reconstruction of notebook 3.
+# The parameters name one reconstruction, the folder with its `mesh.ply`.
 
 # %% tags=["parameters"]
-study: str = "demo"
-dataset: str = "synthetic"
-root: str = "runs/demo/data/synthetic"
-config: str = ""
+out: str = "runs/demo/score/ada"
+root: str = "runs/demo/people"
+scenes: str = ""  # a TOML of scenes; empty: the one in `root`
 subject: str = "ada"
-method: str = "idr"
-prior: str = "sphere"
-views: int = 3
-seed: int = 0
-carry: list = ["geometry", "colour", "moments"]  # what the reconstruction took over from its prior
+head: str = "runs/demo/fit/ada"
+label: str = "reconstruction"  # what the picture calls it
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
 
 # %%
-from dataclasses import replace
-from pathlib import Path
+from heads.study import records
 
-from heads import files
-from heads.study import records as runs
-from heads.study.plan import ScoreJob
-
-os.chdir(runs.root())
-job = runs.parameters(globals(), ScoreJob)
-job
+run = records.begin("04_evaluate", globals())
+run.parameters
 
 # %% [markdown]
-# Run on its own, the notebook first has notebook 3 make the reconstruction it needs, with its defaults.
+# Run on its own, the notebook first has notebook 3 make the reconstruction it needs.
 
 # %%
 from heads import mesh, metric
-from heads.data.truth import load_truth
+from heads.data import truth
 from heads.posts import plots
-from heads.posts import sentences as posts
+from heads.study import runner
 
-if job == ScoreJob() and not (job.folder / "mesh.ply").exists():
-    from heads.study import notebooks
-
-    notebooks.execute(Path("notebooks/03_reconstruct.py"), Path("runs/demo/notebooks/03_reconstruct.ipynb"), {})
-head_mm = mesh.load(job.folder / "mesh.ply")
-truth = load_truth(job.root, job.subject, config=job.config or None)
-f"{len(head_mm.faces):,} triangles of the reconstruction, {len(truth.mesh_mm.faces):,} of the scan"
+runner.first("03_reconstruct", f"{run.head}/mesh.ply", subject=run.subject)
+head_mm = mesh.load(f"{run.head}/mesh.ply")
+scan = truth.load_truth(run.root, run.subject, config=run.scenes or None)
+run.use([f"{run.head}/mesh.ply", *truth.truth_files(run.root, run.subject)])
+f"{len(head_mm.faces):,} triangles of the reconstruction, {len(scan.mesh_mm.faces):,} of the scan"
 
 # %% [markdown]
 # Four numbers: the mean distance from the scan to the reconstruction over the face and over the whole head, in either
@@ -71,8 +58,10 @@ f"{len(head_mm.faces):,} triangles of the reconstruction, {len(truth.mesh_mm.fac
 # %%
 import numpy as np
 
-evaluation = metric.evaluate(head_mm, truth)
-with files.replacing(job.folder / "errors.npz") as partial, partial.open("wb") as file:
+from heads import files
+
+evaluation = metric.evaluate(head_mm, scan)
+with files.replacing(run.out / "errors.npz") as partial, partial.open("wb") as file:
     np.savez_compressed(file, **{protocol: errors.astype(np.float32) for protocol, errors in evaluation.errors_mm.items()})
 evaluation.scores
 
@@ -80,12 +69,10 @@ evaluation.scores
 # The scan, the reconstruction, and where on the head the error sits.
 
 # %%
-name = posts.label(job.method)
-plots.comparison(truth.mesh_mm, {name: head_mm}, {name: evaluation.errors_mm["rigid"]}, {name: evaluation.scores})
+plots.comparison(scan.mesh_mm, {run.label: head_mm}, {run.label: evaluation.errors_mm["rigid"]}, {run.label: evaluation.scores})
 
 # %% [markdown]
-# The record of the fit, with its scores, becomes a row of the table.
+# The scores become a part of the reconstruction's row in the table.
 
 # %%
-fit = runs.read_record(job.folder / "fit.json")
-runs.write_record(job.record, replace(fit, stage="04_evaluate", scores=evaluation.scores, files=[str(job.folder / "errors.npz")]))
+run.finish(scores=evaluation.scores, files=["errors.npz"])

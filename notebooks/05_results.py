@@ -10,18 +10,18 @@ import os
 import subprocess
 import sys
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
 # The parameters: which study, whether to write results/ and figures/ anew (the study itself does; a reader need
 # not), and whether people from H3DS may be drawn, which its licence leaves to the reader.
 
 # %% tags=["parameters"]
-study_yaml: str = "config/quick.yaml"
+out: str = "runs/demo/table"
+study: str = "config/quick.yaml"
 save: bool = False
 pictures: bool = False
 
@@ -29,42 +29,38 @@ pictures: bool = False
 # A wrong or unknown parameter ends the notebook here, before any work.
 
 # %%
-from dataclasses import asdict
-from pathlib import Path
+from heads.study import plan, records
 
-from heads import mesh
-from heads.data import h3ds
-from heads.data.truth import load_truth
-from heads.posts import plots, tables
-from heads.posts import sentences as posts
-from heads.study import plan as study
-from heads.study import records as runs
-from heads.study.plan import TableJob
-
-os.chdir(runs.root())
-job = runs.parameters(globals(), TableJob)
-plan = study.read(job.study_yaml)
-plan
+run = records.begin("05_results", globals())
+asked = plan.read(run.study)
+{stage: len(asked.stage(stage)) for stage in ("data", "prior", "fit", "score", "choose")}
 
 # %% [markdown]
 # One row a run.
 
 # %%
-table = runs.table(plan)
-csv = Path("results", f"{plan.name}.csv")
-if job.save:
-    runs.write_table(csv, table)
-elif not (table["status"] == "ok").any():
-    table = runs.read_table(csv)
-plots.table(table)
+from pathlib import Path
+
+from heads import files
+from heads.posts import plots, results, tables
+from heads.study.table import stage_seconds, table, trials
+
+csv, folder = Path("results", f"{asked.name}.csv"), Path("figures", asked.name)
+rows, about = table(asked), asked.described()
+if run.save:
+    files.write_table(csv, rows)
+elif not (rows["status"] == "ok").any():
+    rows = results.read_table(csv)
+plots.table(rows)
 
 # %% [markdown]
 # The mean over the subjects, and how many there are.
 
 # %%
-done = table[table["status"] == "ok"]
-ways = done.groupby(["method", "prior", "carry", "views"])
-means = ways[[*runs.METRICS, "seconds"]].mean()
+found = results.Results(asked.name, rows, about=about)
+done = found.ok.fillna({"views": 0})
+ways = done.groupby(["method", "prior", "name", "views"])
+means = ways[[*found.scores, "seconds"]].mean()
 means.insert(0, "runs", ways.size())
 plots.table(means.reset_index())
 
@@ -75,12 +71,11 @@ plots.table(means.reset_index())
 # %%
 from IPython.display import display
 
-results = posts.Results(plan.name, table)
-few = posts.at(results, min(plan.views))
+few, looks = results.at(found, min(asked.views)), found.looks
 if len(done):
-    display(plots.strips(tables.strips(few, "rigid")))
-if len(done) and len(results.views) > 1:
-    display(plots.view_sweep(tables.sweep_lines(results, "rigid")))
+    display(plots.strips(tables.strips(few, "rigid"), looks=looks))
+if len(done) and len(found.views) > 1:
+    display(plots.view_sweep(tables.sweep_lines(found, "rigid"), looks=looks))
 
 # %% [markdown]
 # The heads of the study, seen by some of their cameras.
@@ -88,42 +83,39 @@ if len(done) and len(results.views) > 1:
 # %%
 import numpy as np
 
-made = [one for one in plan.data_jobs() if one.record.is_file() and runs.read_record(one.record).status == "ok"]
-shown = {one.name: one for one in made if one.kind == "synthetic" or job.pictures}
+from heads.data import h3ds
+
+made = [one for one in asked.stage("data") if one.record.is_file() and records.read(one.record).status == "ok"]
+shown = {one.parameters["subject"]: records.read(one.record).parameters for one in made if run.pictures or not one.looks}
 sheet = []
-for one in shown.values():
-    lists = h3ds.read_config(one.root, one.config or None)["scenes"][one.subject].get("default_views_configs", {"3": []})
+for subject, one in shown.items():
+    lists = h3ds.read_config(one["root"], one["scenes"] or None)["scenes"][subject].get("default_views_configs", {"3": []})
     views = min(map(int, lists), key=lambda count: abs(count - 8))
-    scene = h3ds.load_scene(one.root, one.subject, views, config=one.config or None)
+    scene = h3ds.load_scene(one["root"], subject, views, config=one["scenes"] or None)
     sheet.append([(image.numpy() * 255).round().astype(np.uint8) for image in scene.images])
 drawn = {}
 if sheet:
-    drawn["contact_sheet.png"] = plots.contact_sheet(sheet, [one.subject for one in shown.values()])
+    drawn["contact_sheet.png"] = plots.contact_sheet(sheet, list(shown))
 drawn.get("contact_sheet.png", "no picture of this study may be shown, or there is no run of it on this machine")
 
 # %% [markdown]
-# What stands for a method is its first prior, with what is carried of it first, from the fewest photographs and with
-# the first seed. How the losses of the first subject's fits fell:
+# A method is represented by its first entry: the first prior, the fewest photographs, the first seed. How the losses of
+# the first subject's fits fell:
 
 # %%
 import pandas as pd
 
-first, starts = {}, {}
-for fit in plan.fit_jobs():
-    if fit.views == min(plan.views):
-        start = starts.setdefault(fit.method, (fit.prior, fit.carry))
-        if (fit.prior, fit.carry) == start:
-            first.setdefault((fit.subject, fit.method), fit)
-records = {fit.name: plan.score_job(fit).record for fit in plan.fit_jobs()}
-well = [fit for fit in plan.fit_jobs() if records[fit.name].is_file() and runs.read_record(records[fit.name]).status == "ok"]
-scored = [fit for fit in first.values() if fit in well]
-histories = {
-    posts.label(fit.method): pd.read_csv(fit.folder / "history.csv").to_dict("records")
-    for fit in scored
-    if fit.subject == scored[0].subject
-}
+well = [fit for fit in asked.stage("fit") if records.succeeded(fit.record) and records.succeeded(asked.score_of(fit).record)]
+first = {}
+for fit in well:
+    entry = about["methods"][fit.row["method"]]
+    if fit.row["name"] == "" and fit.row["prior"] == entry["prior"] and fit.row["views"] in (None, min(asked.views)):
+        first.setdefault((fit.row["subject"], fit.row["method"]), fit)
+label = {method: entry["label"] for method, entry in about["methods"].items()}
+lines = [(fit, fit.folder / "history.csv") for (subject, _), fit in first.items() if subject == next(iter(first))[0]]
+histories = {label[fit.row["method"]]: pd.read_csv(path).to_dict("records") for fit, path in lines if path.is_file()}
 if histories:
-    drawn["losses.png"] = plots.losses(histories)
+    drawn["losses.png"] = plots.losses(histories, looks=looks)
 drawn.get("losses.png", "no run of this study on this machine")
 
 # %% [markdown]
@@ -131,20 +123,22 @@ drawn.get("losses.png", "no run of this study on this machine")
 # highest are kept to be turned, too.
 
 # %%
-for subject in dict.fromkeys(fit.subject for fit in scored if f"{plan.dataset}.{fit.subject}" in shown):
-    one = shown[f"{plan.dataset}.{subject}"]
-    truth_mm = load_truth(one.root, subject, config=one.config or None).mesh_mm
-    fits = {posts.label(fit.method): fit for fit in scored if fit.subject == subject}
-    heads_mm = {name: mesh.load(fit.folder / "mesh.ply") for name, fit in fits.items()}
-    errors_mm = {name: np.load(fit.folder / "errors.npz")["rigid"] for name, fit in fits.items()}
-    scores = {name: runs.read_record(records[fit.name]).scores for name, fit in fits.items()}
-    drawn[f"comparison_{subject}.png"] = plots.comparison(truth_mm, heads_mm, errors_mm, scores)
-    drawn[f"photographs_{subject}.png"] = plots.photographs(
-        h3ds.load_scene(one.root, subject, min(plan.views), config=one.config or None)
-    )
-    turned = {"truth": truth_mm} | {fit.method: heads_mm[name] for name, fit in fits.items()}
+from heads import mesh
+from heads.data.truth import load_truth
+
+for subject in [subject for subject in asked.subjects if subject in shown and any(subject == key[0] for key in first)]:
+    one = shown[subject]
+    scan_mm = load_truth(one["root"], subject, config=one["scenes"] or None).mesh_mm
+    fits = {fit.row["method"]: fit for key, fit in first.items() if key[0] == subject}
+    heads_mm = {label[method]: mesh.load(fit.folder / "mesh.ply") for method, fit in fits.items()}
+    errors = {label[method]: np.load(asked.score_of(fit).folder / "errors.npz")["rigid"] for method, fit in fits.items()}
+    scores = {label[method]: records.read(asked.score_of(fit).record).scores for method, fit in fits.items()}
+    drawn[f"comparison_{subject}.png"] = plots.comparison(scan_mm, heads_mm, errors, scores, looks=looks)
+    scene = h3ds.load_scene(one["root"], subject, min(asked.views), config=one["scenes"] or None)
+    drawn[f"photographs_{subject}.png"] = plots.photographs(scene)
+    turned = {"truth": scan_mm} | {method: heads_mm[label[method]] for method in fits}
     frame = plots.frame_of(*turned.values())
-    for name in turned if subject in posts.extremes(few) else []:
+    for name in turned if subject in results.extremes(few) else []:
         drawn[f"head_{subject}_{name}.json"] = plots.interactive(turned[name], frame=frame)
     display(drawn[f"comparison_{subject}.png"])
 
@@ -152,77 +146,63 @@ for subject in dict.fromkeys(fit.subject for fit in scored if f"{plan.dataset}.{
 # The priors of one head each, after more and more epochs, and the scan of that head.
 
 # %%
-scans = [plan.priors[name] for name in plan.trained_priors() if plan.priors[name].kind == "scan"]
-scans = [prior for prior in scans if f"{prior.dataset}.{prior.subject}" in shown]
-rows = {}
-for subject, dataset in dict.fromkeys((prior.subject, prior.dataset) for prior in scans):
-    one = shown[f"{dataset}.{subject}"]
-    paths = {prior.epochs: plan.prior_job(prior.name).folder / "mesh.ply" for prior in scans if prior.subject == subject}
-    row = {f"{epochs} epochs": mesh.load(path) for epochs, path in sorted(paths.items()) if path.is_file()}
-    row["scan"] = load_truth(one.root, subject, config=one.config or None).mesh_mm
+scans = {job.folder.name: job for job in asked.stage("prior") if "epochs" in job.parameters and records.succeeded(job.record)}
+rows_of = {}
+for subject in dict.fromkeys(job.parameters["subject"] for job in scans.values() if job.parameters["subject"] in shown):
+    one = shown[subject]
+    own = sorted((job.parameters["epochs"], job.folder) for job in scans.values() if job.parameters["subject"] == subject)
+    row = {f"{epochs} epochs": mesh.load(folder_of / "mesh.ply") for epochs, folder_of in own}
+    row["scan"] = load_truth(one["root"], subject, config=one["scenes"] or None).mesh_mm
     frame = plots.frame_of(*row.values())
-    rows[subject] = {name: plots.render(head_mm, frame=frame, azimuth=25) for name, head_mm in row.items()}
-if rows and len({tuple(row) for row in rows.values()}) == 1:
-    drawn["priors.png"] = plots.contact_sheet([list(row.values()) for row in rows.values()], list(rows), list(rows[subject]))
+    rows_of[subject] = {name: plots.render(head_mm, frame=frame, azimuth=25) for name, head_mm in row.items()}
+if rows_of and len({tuple(row) for row in rows_of.values()}) == 1:
+    titles = list(next(iter(rows_of.values())))
+    drawn["priors.png"] = plots.contact_sheet([list(row.values()) for row in rows_of.values()], list(rows_of), titles)
 drawn.get("priors.png", "no prior of this study may be shown, or there is none on this machine")
 
 # %% [markdown]
 # The first subject from the first prior's head, fitted for more and more epochs.
 
 # %%
-owner = scans[0].subject if scans else ""
-main = first.get((plan.subjects[0], "baseh3d"))
-grown = {
-    f"{plan.priors[fit.prior].epochs} epochs": fit
-    for fit in well
-    if main is not None and fit.prior in [prior.name for prior in scans if prior.subject == owner]
-    if (fit.subject, fit.method, fit.views, fit.seed) == (main.subject, main.method, main.views, main.seed)
-    if fit.carry == main.carry
-}
-if len(grown) > 1 and f"{plan.dataset}.{plan.subjects[0]}" in shown:
-    one = shown[f"{plan.dataset}.{plan.subjects[0]}"]
-    truth_mm = load_truth(one.root, one.subject, config=one.config or None).mesh_mm
+subject = asked.subjects[0]
+tried = {fit.row["prior"]: fit for fit in reversed(well) if fit.row["subject"] == subject and fit.row["prior"] in scans}
+owner = scans[next(reversed(tried))].parameters["subject"] if tried else ""
+ordered = sorted((scans[prior].parameters["epochs"], prior) for prior in tried if scans[prior].parameters["subject"] == owner)
+grown = {f"{epochs} epochs": tried[prior] for epochs, prior in ordered if tried[prior].row["name"] == ""}
+if len(grown) > 1 and subject in shown:
+    one = shown[subject]
+    scan_mm = load_truth(one["root"], subject, config=one["scenes"] or None).mesh_mm
     heads_mm = {name: mesh.load(fit.folder / "mesh.ply") for name, fit in grown.items()}
-    errors_mm = {name: np.load(fit.folder / "errors.npz")["rigid"] for name, fit in grown.items()}
-    scores = {name: runs.read_record(records[fit.name]).scores for name, fit in grown.items()}
-    drawn["epochs.png"] = plots.comparison(truth_mm, heads_mm, errors_mm, scores)
+    errors = {name: np.load(asked.score_of(fit).folder / "errors.npz")["rigid"] for name, fit in grown.items()}
+    scores = {name: records.read(asked.score_of(fit).record).scores for name, fit in grown.items()}
+    drawn["epochs.png"] = plots.comparison(scan_mm, heads_mm, errors, scores)
 drawn.get("epochs.png", "there are no fits from one head's prior after several numbers of epochs")
 
 # %% [markdown]
-# Where it was asked for, all of this is written to results/ and figures/, from which the posts are made, with what the
-# notebooks of the priors drew. What an earlier run left in figures/ and this one did not draw goes.
+# With `save`, all of this is written to results/ and figures/, from which the posts are made, with the pictures and the
+# table that the notebooks of the priors left. Figures of an earlier run that this one did not draw are removed.
 
 # %%
 from PIL import Image
 
-for name in plan.trained_priors():
-    left = plan.prior_job(name).folder
-    for picture in ("samples", "interpolation", "completion_points", "completion", "average"):
-        if (left / f"{picture}.png").is_file() and (plan.datasets[plan.dataset].kind == "synthetic" or job.pictures):
-            drawn[f"{name}_{picture}.png"] = np.asarray(Image.open(left / f"{picture}.png").convert("RGB"))
-    if job.save and (left / "average.csv").is_file():
-        runs.write_table(csv.with_name(f"{plan.name}_{name}.csv"), pd.read_csv(left / "average.csv"))
-if job.save:
-    folder = Path("figures", plan.name)
+for job in asked.stage("prior"):
+    for picture in sorted(job.folder.glob("*.png")) if run.pictures or not any(one.looks for one in made) else []:
+        drawn[f"{job.folder.name}_{picture.name}"] = np.asarray(Image.open(picture).convert("RGB"))
+    if run.save and (job.folder / "table.csv").is_file():
+        files.write_table(csv.with_name(f"{asked.name}_{job.folder.name}.csv"), pd.read_csv(job.folder / "table.csv"))
+if run.save:
     for name, figure in drawn.items():
         plots.save(figure, folder / name, palette=True)
     for path in [path for path in folder.glob("*") if path.name not in drawn]:
         path.unlink()
-    stages = [{"stage": stage, "runs": len(took), "seconds": sum(took)} for stage, took in runs.stage_seconds(plan).items()]
-    runs.write_table(csv.with_name(f"{plan.name}_stages.csv"), pd.DataFrame(stages).round(1))
-    if plan.choose is not None:
-        runs.write_table(csv.with_name(f"{plan.name}_trials.csv"), runs.trials(plan))
-    learned = [plan.priors[name] for name in plan.trained_priors() if plan.priors[name].kind == "autodecoder"]
-    learned = [prior for prior in learned if plan.prior_job(prior.name).record.is_file()]
-    about = {
-        "data": asdict(plan.datasets[plan.dataset]),
-        "prior": {name: asdict(plan.priors[name]) for name in plan.trained_priors()},
-        "learned": {prior.name: runs.read_record(plan.prior_job(prior.name).record).config for prior in learned},
-        "views": {views.count: views.overrides for views in plan.view_sets},
-        "choose": asdict(plan.choose) if plan.choose is not None else {},
-        "fit": runs.read_record(records[scored[0].name]).config if scored else {},
-        "machine": runs.machine(),
-    }
-    runs.write_json(csv.with_suffix(".json"), about)
-    files = [str(csv), *(str(folder / name) for name in drawn)]
-    runs.write_record(job.record, runs.Record("05_results", parameters=asdict(job), files=files))
+    stages = [{"stage": stage, "runs": len(took), "seconds": sum(took)} for stage, took in stage_seconds(asked).items()]
+    files.write_table(csv.with_name(f"{asked.name}_stages.csv"), pd.DataFrame(stages).round(1))
+    if asked.stage("choose"):
+        files.write_table(csv.with_name(f"{asked.name}_trials.csv"), trials(asked))
+    for name, prior in about["priors"].items():
+        made_by = asked.jobs[f"prior/{name}"].record
+        prior["config"] = records.read(made_by).config if made_by.is_file() else {}
+    about |= {"fit": records.read(well[0].record).config if well else {}, "machine": records.machine()}
+    files.write_json(csv.with_suffix(".json"), about)
+    run.use(job.record for job in asked.stage("fit", "score", "choose"))
+    run.finish(files=[str(csv), *(str(folder / name) for name in drawn)])

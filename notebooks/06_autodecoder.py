@@ -11,27 +11,26 @@ import importlib.util
 import os
 import subprocess
 import sys
+from typing import Literal
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
 # The parameters. With `colour`, the codes hold the heads' looks too, learned from photographs of each.
 
 # %% tags=["parameters"]
-study: str = "demo"
-prior: str = "heads"  # its name
-heads: int = 24  # how many to learn from, a person each
-seed: int = 0  # of the heads and of the training
+out: str = "runs/demo/prior/heads"
+heads: "int >= 1" = 24  # how many to learn from, a person each
+seed: "int >= 0" = 0  # of the heads and of the training
 colour: bool = False
-photographs: int = 8  # of each head, and
-size: int = 128  # pixels, where colours are learned
-light: str = "varied"  # or common
-preset: str = "LAPTOP"  # or PAPER, SMOKE
-overrides: dict = {}  # fields of autodecoder.Config
+photographs: "int >= 1" = 8  # of each head, and
+size: "int >= 16" = 128  # pixels, where colours are learned
+light: Literal["varied", "common"] = "varied"
+preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+training: "autodecoder.Config" = {}  # fields to set over the preset's
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -40,13 +39,11 @@ overrides: dict = {}  # fields of autodecoder.Config
 from dataclasses import asdict
 
 from heads.methods import autodecoder, idr
-from heads.study import records as runs
-from heads.study.plan import AutodecoderJob
+from heads.study import records
 
-os.chdir(runs.root())
-job = runs.parameters(globals(), AutodecoderJob)
-config = runs.configured(autodecoder.PRESETS[job.preset], job.overrides)
-colours = idr.PRESETS[job.preset].colour_shape if job.colour else None
+run = records.begin("06_autodecoder", globals())
+config = records.configured(autodecoder.PRESETS[run.preset], run.training)
+colours = idr.PRESETS[run.preset].colour_shape if run.colour else None
 config
 
 # %% [markdown]
@@ -54,19 +51,16 @@ config
 # One more is drawn that will not be learned, for the end of this notebook.
 
 # %%
-import time
-
 from heads import mesh
 from heads.data import synthetic
 from heads.posts import plots
 
-began = time.perf_counter()
 drawn = []
-for index in range(job.heads + 1):
-    shots = job.photographs if job.colour else 0
-    drawn.append(synthetic.training_head(job.seed, index, photographs=shots, size=job.size, light=job.light))
+for index in range(run.heads + 1):
+    shots = run.photographs if run.colour else 0
+    drawn.append(synthetic.training_head(run.seed, index, photographs=shots, size=run.size, light=run.light))
     if index % 10 == 9:
-        print(f"{job.prior}: {index + 1}/{job.heads + 1} heads, {time.perf_counter() - began:.0f} s", flush=True)
+        print(f"{run.out.name}: {index + 1}/{run.heads + 1} heads", flush=True)
 *learned, unseen = drawn
 plots.points({head.name: head.points.numpy() for head in learned[:4]})
 
@@ -75,26 +69,29 @@ plots.points({head.name: head.points.numpy() for head in learned[:4]})
 # the codes to stay short.
 
 # %%
+from heads.study import checkpoints
+from heads.study.progress import progress
+
 about = {
-    "name": job.prior,
+    "name": run.out.name,
     "epoch": 0,
     "shape": asdict(config.shape),
-    "job": asdict(job),
+    "parameters": run.parameters,
     "config": asdict(config),
-    "made_from": runs.digest(learned),
+    "made_from": checkpoints.digest(learned),
 }
-unfinished = job.folder / "unfinished.safetensors"
+unfinished = run.out / "unfinished.safetensors"
 trained = autodecoder.train(
-    job.prior,
+    run.out.name,
     learned,
     config,
     colours=colours,
-    seed=job.seed,
-    on_step=runs.progress(f"prior {job.prior}", checkpoint=unfinished, about=about),
-    resume=runs.unfinished(unfinished, about),
+    seed=run.seed,
+    on_step=progress(f"prior {run.out.name}", checkpoint=unfinished, about=about),
+    resume=checkpoints.unfinished(unfinished, about),
 )
 many = trained.prior
-plots.losses({job.prior: trained.history})
+plots.losses({run.out.name: trained.history})
 
 # %% [markdown]
 # A head is what the network says for one code. These were learned; the mean code comes first. They are shown in a usual
@@ -110,7 +107,7 @@ plots.heads([shown])
 # New heads: codes drawn from the normal distribution that the learned codes have.
 
 # %%
-new = [autodecoder.surface(many, code) for code in autodecoder.sample(many, 10, seed=job.seed)]
+new = [autodecoder.surface(many, code) for code in autodecoder.sample(many, 10, seed=run.seed)]
 figures = {"samples.png": plots.heads([{f"{i}": new[i] for i in range(5)}, {f"{i}": new[i] for i in range(5, 10)}])}
 figures["samples.png"]
 
@@ -130,7 +127,7 @@ figures["interpolation.png"]
 import pandas as pd
 
 known = unseen.points[:, 2] > 0.1
-code = autodecoder.complete(many, unseen.points[known], config, seed=job.seed)
+code = autodecoder.complete(many, unseen.points[known], config, seed=run.seed)
 guesses = {"the mean code": many.tensors["geometry.code"], "completed": code}
 parts = {"in front, known": known, "behind, unknown": ~known}
 away = {
@@ -149,19 +146,11 @@ figures["completion.png"]
 # The network, the codes and, if there are any, the colours are the prior. They are kept as plain tensors.
 
 # %%
-checkpoint = job.folder / "checkpoint.safetensors"
-runs.save_checkpoint(checkpoint, many.tensors, about)
-mesh.save(shown["mean code"], job.folder / "mesh.ply")
+checkpoints.save(run.out / "checkpoint.safetensors", many.tensors, about)
+mesh.save(shown["mean code"], run.out / "mesh.ply")
 for name, figure in figures.items():
-    plots.save(figure, job.folder / name)
-files = ["checkpoint.safetensors", "mesh.ply", *figures]
-record = runs.Record(
-    "06_autodecoder",
-    parameters=asdict(job),
-    config=asdict(config),
-    losses=trained.history[-1],
-    seconds=time.perf_counter() - began,
-    files=[str(job.folder / name) for name in files],
+    plots.save(figure, run.out / name)
+run.finish(
+    config=config, losses=trained.history[-1], device=config.device, files=["checkpoint.safetensors", "mesh.ply", *figures]
 )
-runs.write_record(job.record, record)
 unfinished.unlink(missing_ok=True)

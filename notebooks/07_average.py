@@ -10,26 +10,25 @@ import importlib.util
 import os
 import subprocess
 import sys
+from typing import Literal
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
-# The parameters. `of` names priors of this study, made by notebook 2. Without any, the notebook averages the three
-# small heads of its lesson.
+# The parameters. `priors` are folders of priors made by notebook 2. Without any, the notebook averages the three small
+# heads of its lesson.
 
 # %% tags=["parameters"]
-study: str = "demo"
-prior: str = "mean"  # its name
-of: list = []  # the priors to average
-how: str = "distil"  # what the networks say; or weights, their parameters
-preset: str = "LAPTOP"  # or PAPER, SMOKE
-steps: int = 0  # of the distillation, 0: as average.Config says
-seed: int = 0
-overrides: dict = {}  # fields of idr.Config, as those of the priors
+out: str = "runs/demo/prior/mean"
+priors: list[str] = []  # the priors to average
+how: Literal["distil", "weights"] = "distil"  # what the networks say, or their parameters
+preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+steps: "int >= 0" = 0  # of the distillation, 0: as average.Config says
+seed: "int >= 0" = 0
+fit: "idr.Config" = {}  # fields to set over the preset's, as in the fits of the priors
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -39,14 +38,13 @@ from dataclasses import asdict, replace
 
 from heads.methods import average, idr
 from heads.posts import lessons
-from heads.study import records as runs
-from heads.study.plan import AverageJob
+from heads.study import records
 
-os.chdir(runs.root())
-job = runs.parameters(globals(), AverageJob)
-lesson = lessons.PRESETS[job.preset]
-fit_config = runs.configured(idr.PRESETS[job.preset], job.overrides) if job.of else lesson
-config = average.Config(device=fit_config.device, **({"steps": job.steps} if job.steps else {}))
+run = records.begin("07_average", globals())
+average.check_several(run.priors)
+lesson = lessons.PRESETS[run.preset]
+fit_config = records.configured(idr.PRESETS[run.preset], run.fit) if run.priors else lesson
+config = average.Config(device=fit_config.device, **({"steps": run.steps} if run.steps else {}))
 config
 
 # %% [markdown]
@@ -57,7 +55,7 @@ config
 from heads.data import h3ds, synthetic
 from heads.posts import plots
 
-people, root = ("bea", "cas", "dan", "eli"), job.folder / "people"
+people, root = ("bea", "cas", "dan", "eli"), run.out / "people"
 for name in people:
     if not (root / name).exists():
         synthetic.write_subject(root, name, seed=0, size=128, n_photographs=8)
@@ -69,11 +67,10 @@ plots.photographs(test)
 # by networks that all start from the same random weights. Every 32 steps a copy of the networks is put aside.
 
 # %%
-import time
+from heads.study.progress import progress
 
-began = time.perf_counter()
 starts = {"independent": (0, 1, 2), "common": (0, 0, 0)}
-kept = {start: lessons.trained(heads, seeds, lesson, every=32) for start, seeds in starts.items()}
+kept = {start: lessons.trained(heads, seeds, lesson, every=32, progress=progress) for start, seeds in starts.items()}
 
 # %% [markdown]
 # Now the mean of the three networks' parameters, tensor by tensor, at each of these steps. From independent starts it is
@@ -95,7 +92,7 @@ lessons.figure(rows)
 last = {start: steps[max(steps)] for start, steps in kept.items()}
 means = {f"parameters, {start} start": average.average_weights(f"{start} starts", of) for start, of in last.items()}
 short = replace(config, steps=min(300, config.steps), device="cpu")  # they are small
-learned = average.distil("distilled", last["independent"], lesson.colour_shape, short, seed=job.seed)
+learned = average.distil("distilled", last["independent"], lesson.colour_shape, short, seed=run.seed)
 means["distilled, independent start"] = learned.prior
 plots.losses({"distilled": learned.history})
 
@@ -125,44 +122,42 @@ lessons.refusal(means["parameters, independent start"]) or "it has a surface sti
 # And this is what they look like, cut through the middle, the face to the right.
 
 # %%
-from heads.methods import priors
-from heads.surface import sdf
-
 shown = lessons.figure(rows, {name: average.mean_field([one]) for name, one in compared.items()})
 shown
 
 # %% [markdown]
 # The prior itself: of the priors that were asked for, or of the three heads from independent starts. What has been
-# learned is saved now and then, so that an interrupted distillation goes on where it was.
+# learned is saved now and then, so that an interrupted distillation resumes where it was.
 
 # %%
-loaded = []
-for name, folder in zip(job.of, job.of_folders, strict=True):
-    tensors, saved = runs.load_checkpoint(folder / "checkpoint.safetensors")
-    loaded.append(priors.Prior(name, sdf.Shape(**saved["shape"]), saved["epoch"], tensors))
+from heads.methods.priors import check_surface, restored
+from heads.study import checkpoints
+
+loaded = [restored(*checkpoints.load(f"{folder}/checkpoint.safetensors")) for folder in run.priors]
+run.use([f"{folder}/checkpoint.safetensors" for folder in run.priors])
 sources = loaded or last["independent"]
 about = {
-    "name": job.prior,
+    "name": run.out.name,
     "epoch": sources[0].epoch,
     "shape": asdict(sources[0].shape),
-    "job": asdict(job),
+    "parameters": run.parameters,
     "config": asdict(config),
-    "made_from": runs.digest(sources),
+    "made_from": checkpoints.digest(sources),
 }
-unfinished = job.folder / "unfinished.safetensors"
-if job.how == "distil":
+unfinished = run.out / "unfinished.safetensors"
+if run.how == "distil":
     result, history = average.distil(
-        job.prior,
+        run.out.name,
         sources,
         replace(fit_config, shape=sources[0].shape).colour_shape,
         config,
-        seed=job.seed,
-        on_step=runs.progress(f"prior {job.prior}", checkpoint=unfinished, about=about),
-        resume=runs.unfinished(unfinished, about),
+        seed=run.seed,
+        on_step=progress(f"prior {run.out.name}", checkpoint=unfinished, about=about),
+        resume=checkpoints.unfinished(unfinished, about),
     )
 else:
-    result, history = average.average_weights(job.prior, sources), []
-priors.check_surface(result)
+    result, history = average.average_weights(run.out.name, sources), []
+check_surface(result)
 
 # %% [markdown]
 # Its surface, in millimetres as the first person's frame has them.
@@ -178,21 +173,17 @@ plots.head(head_mm)
 # The networks are the prior. They are kept as plain tensors, with the numbers and the figure of the lesson.
 
 # %%
-checkpoint = job.folder / "checkpoint.safetensors"
-runs.save_checkpoint(checkpoint, result.tensors, about)
-mesh.save(head_mm, job.folder / "mesh.ply")
+from heads import files
+
+checkpoints.save(run.out / "checkpoint.safetensors", result.tensors, about)
+mesh.save(head_mm, run.out / "mesh.ply")
 distilled = table.iloc[[-1]].assign(start="distilled", step=max(rows["step"]), network=lessons.MEAN)
-runs.write_table(job.folder / "average.csv", pd.concat([rows, distilled[rows.columns]]).round(5))
-plots.save(shown, job.folder / "average.png")
-record = runs.Record(
-    "07_average",
-    parameters=asdict(job),
-    config=asdict(config),
+files.write_table(run.out / "table.csv", pd.concat([rows, distilled[rows.columns]]).round(5))
+plots.save(shown, run.out / "average.png")
+run.finish(
+    config=config,
     losses=history[-1] if history else {},
     device=config.device,
-    seconds=time.perf_counter() - began,
-    peak_mb=runs.peak_mb(config.device),
-    files=[str(job.folder / name) for name in ("checkpoint.safetensors", "mesh.ply", "average.csv", "average.png")],
+    files=["checkpoint.safetensors", "mesh.ply", "table.csv", "average.png"],
 )
-runs.write_record(job.record, record)
 unfinished.unlink(missing_ok=True)

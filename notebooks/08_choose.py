@@ -13,86 +13,79 @@ import importlib.util
 import os
 import subprocess
 import sys
+from typing import Literal
 
-if importlib.util.find_spec("heads") is None:
+if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
         subprocess.run(["git", "clone", "--quiet", "--depth", "1", "https://github.com/heads-authors/heads"], check=True)
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
-
 # %% [markdown]
-# The parameters. `of` names priors of this study; with none, the notebook makes two small ones, and tries the sphere
+# The parameters. `priors` are folders of priors; with none, the notebook makes two small ones, and tries the sphere
 # beside them. Without `held_out`, the trials see all photographs and are judged by them; the first post compares the
 # two. Without `score`, no scan is needed.
 
 # %% tags=["parameters"]
-study: str = "demo"
-dataset: str = "synthetic"
-root: str = "runs/demo/data/synthetic"
-config: str = ""
+out: str = "runs/demo/choose/ada"
+root: str = "runs/demo/people"
+scenes: str = ""  # a TOML of scenes; empty: the one in `root`
 subject: str = "ada"
-of: list = []
-views: int = 3
+priors: list[str] = []
+views: "int >= 1" = 3
 held_out: bool = True  # judge by the last photograph, which the trials do not see; or by all, which they have used
-share: float = 0.2  # of the epochs of a whole fit
-seed: int = 0
-preset: str = "LAPTOP"  # or PAPER, SMOKE
-schedule: str = ""  # of the step size: readme, shipped or cosine; empty: as the preset says
+share: "0 < float <= 1" = 0.2  # of the epochs of a whole fit
+seed: "int >= 0" = 0
+preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
 carry: dict = {}  # prior: the parts of it that a trial takes over, where these are not all
 score: bool = True  # measure the trials' heads against the scan; a study scores the whole fits instead
-overrides: dict = {}  # fields of idr.Config
+fit: "idr.Config" = {}  # fields to set over the preset's
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
 
 # %%
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
-from heads.methods import idr
-from heads.study import records as runs
-from heads.study.plan import ChooseJob
+from heads.methods import choose, idr
+from heads.study import records
 
-os.chdir(runs.root())
-job = runs.parameters(globals(), ChooseJob)
-fit_config = runs.configured(idr.PRESETS[job.preset], ({"schedule": job.schedule} if job.schedule else {}) | job.overrides)
-fit_config
+run = records.begin("08_choose", globals())
+config = records.configured(idr.PRESETS[run.preset], run.fit)
+choose.check(run.priors, run.views, run.held_out)
+config
 
 # %% [markdown]
 # The photographs are all that is asked; the last one is the judge. Run on its own, the notebook first makes the
 # person it needs.
 
 # %%
-from heads.data import h3ds, synthetic
-from heads.data.truth import load_truth
+from heads.data import h3ds
 from heads.posts import plots
+from heads.study import runner
 
-if job.study == "demo" and not Path(job.root, job.subject).exists():
-    synthetic.write_subject(job.root, job.subject, seed=0)
-scene = h3ds.load_scene(job.root, job.subject, job.views, config=job.config or None)
+runner.first("01_data", f"{run.root}/{run.subject}", subject=run.subject)
+scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
+run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
 plots.photographs(scene)
 
 # %% [markdown]
 # The priors. Small ones of two other people are made from 32 photographs each where none are named.
 
 # %%
-from heads.methods import priors
-from heads.surface import sdf
+from heads.methods.priors import carrying, restored, single_scan, sphere
+from heads.study import checkpoints
+from heads.study.progress import progress
 
-starts = []
-for folder in job.of_folders:
-    tensors, saved = runs.load_checkpoint(folder / "checkpoint.safetensors")
-    start = priors.Prior(saved["name"], sdf.Shape(**saved["shape"]), saved["epoch"], tensors)
-    starts.append(priors.carrying(start, job.carry.get(start.name, priors.PARTS)))
-if not job.of:
-    small = replace(fit_config, epochs=40)
+starts = [restored(*checkpoints.load(f"{folder}/checkpoint.safetensors")) for folder in run.priors]
+run.use([f"{folder}/checkpoint.safetensors" for folder in run.priors])
+starts = [carrying(start, run.carry.get(start.name, ["geometry", "colour", "moments"])) for start in starts]
+if not run.priors:
+    small = replace(config, epochs=40)
     for other in ("bea", "cal"):
-        if not Path(job.root, other).exists():
-            synthetic.write_subject(job.root, other, seed=0)
-        from_sphere = priors.sphere(small.shape, job.seed)
-        made = idr.fit(h3ds.load_scene(job.root, other, 32), from_sphere, small, on_step=runs.progress(other))
-        starts.append(priors.single_scan(other, small.shape, small.epochs, made))
-    starts.append(priors.sphere(fit_config.shape, job.seed))
+        runner.first("01_data", f"{run.root}/{other}", subject=other)
+        made = idr.fit(h3ds.load_scene(run.root, other, 32), sphere(small.shape, run.seed), small, on_step=progress(other))
+        starts.append(single_scan(other, small.shape, small.epochs, made))
+    starts.append(sphere(config.shape, run.seed))
 [start.name for start in starts]
 
 # %% [markdown]
@@ -101,10 +94,8 @@ if not job.of:
 # %%
 import time
 
-from heads.methods import choose
-
 began = time.perf_counter()
-trials = choose.trial(scene, starts, fit_config, share=job.share, seed=job.seed, held_out=job.held_out, progress=runs.progress)
+trials = choose.trial(scene, starts, config, share=run.share, seed=run.seed, held_out=run.held_out, progress=progress)
 seconds = time.perf_counter() - began
 plots.losses({one.prior: one.head.history for one in trials})
 
@@ -135,12 +126,13 @@ plots.contact_sheet([pictures[: len(trials)], pictures[len(trials) :]], titles=[
 
 # %%
 from heads import metric
+from heads.data.truth import load_truth
 
 scores = {}
-if job.score:
-    truth = load_truth(job.root, job.subject, config=job.config or None)
+if run.score:
+    truth = load_truth(run.root, run.subject, config=run.scenes or None)
     scores = {one.prior: metric.score(one.head.mesh_mm, truth) for one in trials}
-    table = table.assign(**{name: [scores[prior][name] for prior in table["prior"]] for name in runs.METRICS})
+    table = table.join(pd.DataFrame(scores).T, on="prior")
 table.round(3)
 
 # %% [markdown]
@@ -148,23 +140,22 @@ table.round(3)
 
 # %%
 said = f"chosen: {chosen}"
-if job.score:
+if run.score:
     face = table.set_index("prior")["face_rigid_mm"]
     said += ", the best of them" if face.idxmin() == chosen else f"; {face.idxmin()} would have been the best"
     said += f"; it costs {face[chosen] - face.min():.2f} mm on the face (rigid) against the best"
 said
 
 # %%
-runs.write_table(job.folder / "trials.csv", table)
-record = runs.Record(
-    "08_choose",
-    parameters=asdict(job),
-    config=asdict(fit_config),
+from heads import files
+
+files.write_table(run.out / "trials.csv", table)
+run.finish(
+    config=config,
     losses={one.prior: one.loss for one in trials},
     scores=scores.get(chosen, {}),
-    device=fit_config.device,
+    device=config.device,
     seconds=seconds,
-    peak_mb=runs.peak_mb(fit_config.device),
-    files=[str(job.folder / "trials.csv")],
+    pictures=scene.views,
+    files=["trials.csv"],
 )
-runs.write_record(job.record, record)

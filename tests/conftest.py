@@ -1,5 +1,7 @@
-"""Shared fixtures: a scene whose surface, silhouettes and colours are known in closed form; a copy of the repository."""
+"""Shared fixtures: a scene whose surface, silhouettes and colours are known in closed form; copies of the repository."""
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import copies
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from heads import camera
 from heads.scene import Scene
+from heads.study import contract, records
 
 torch.set_num_threads(1)
 
@@ -57,6 +60,28 @@ def ellipsoid_scene() -> Scene:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a study needs, one for each file of tests."""
     return copies.repository(tmp_path_factory.mktemp("a repository"))
+
+
+@pytest.fixture
+def forget() -> Iterator[Callable[[], None]]:
+    """Forgets what was read of notebooks, which nobody but a test changes while a program runs."""
+
+    def cleared() -> None:
+        for cached in (contract.parameters, contract.closure, contract._tree, records.code):
+            cached.cache_clear()
+
+    cleared()
+    yield cleared
+    cleared()
+
+
+@pytest.fixture
+def empty_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of the notebooks alone, which is the current folder; the library is that of the tests."""
+    (tmp_path / "Snakefile").touch()
+    shutil.copytree(copies.ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("*.ipynb"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 # What takes longest goes first, so that nobody waits for it in the end. Whoever begins with a file of one or two tests is given a

@@ -41,6 +41,23 @@ def heads(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=repository, env=environment(repository), capture_output=True, text=True)
 
 
+def again(repository: Path, text: str, name: str = "mine") -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """Run a study once more, as `text` says it now; the jobs that were run, as many as its status and a dry run announce."""
+    path, notebooks = f"config/{name}.yaml", repository / "runs" / name / "notebooks"
+    (repository / path).write_text(text, encoding="utf-8")
+
+    def executed() -> dict[str, int]:
+        found = [log for log in notebooks.rglob("*.ipynb") if ".sources" not in log.parts]
+        return {str(log.relative_to(notebooks).with_suffix("")): log.stat().st_mtime_ns for log in found}
+
+    announced = [heads(repository, *words, path).stdout for words in (["study", "--dry-run"], ["status"])]
+    before = executed()
+    done = heads(repository, "study", path)
+    ran = {job for job, when in executed().items() if before.get(job) != when}
+    assert all(f"to run: {len(ran)} of " in said for said in announced), (announced, ran, done.stderr)
+    return done, ran
+
+
 def foreign_folder(root: Path, scene: Scene, names: list[str]) -> None:
     """Somebody else's photographs of an ellipsoid: JPEG and PNG, a TOML of their own, no landmarks, no topology of ours."""
     ball = trimesh.creation.icosphere(subdivisions=3)
@@ -71,3 +88,87 @@ def foreign_folder(root: Path, scene: Scene, names: list[str]) -> None:
         views = len(scene.views)
         lines += [f"[scenes.{name}]", f"views = {views}", f"[scenes.{name}.default_views_configs]", '"3" = [0, 1, 2]']
     (root / "mine.toml").write_text("\n".join(lines) + "\n")
+
+
+LIGHT = {  # notebooks that do nothing, in no time; where `photos/SUBJECT` says `fail`, the fit does
+    "61_person": """
+out: str = "runs/demo/person"
+root: str = "runs/demo/people"
+subject: str = "ada"
+# %%
+from heads.study import records
+run = records.begin("61_person", globals())
+# %%
+from pathlib import Path
+photograph = Path(run.root, run.subject)
+if not photograph.is_file():
+    raise FileNotFoundError(f"{photograph}: there is no such person")
+run.use([photograph])
+run.finish()
+""",
+    "63_fit": """
+out: str = "runs/demo/fit"
+root: str = "runs/demo/people"
+subject: str = "ada"
+seed: "int >= 0" = 0
+width: "int >= 1" = 8
+# %%
+from heads.study import records
+run = records.begin("63_fit", globals())
+if run.width == 13:
+    raise ValueError("width must not be 13")
+# %%
+from pathlib import Path
+run.use([f"{run.root}/{run.subject}"])
+if "fail" in Path(run.root, run.subject).read_text():
+    raise ValueError(f"{run.subject}: the fit diverged")
+run.finish(losses={"final_loss": 0.5})
+""",
+    "64_score": """
+out: str = "runs/demo/score"
+root: str = "runs/demo/people"
+subject: str = "ada"
+head: str = "runs/demo/fit"
+# %%
+from heads.study import records
+run = records.begin("64_score", globals())
+# %%
+run.finish(scores={"face_rigid_mm": 1.5})
+""",
+    "65_table": """
+out: str = "runs/demo/table"
+study: str = "config/light.yaml"
+save: bool = False
+# %%
+from heads.study import records
+run = records.begin("65_table", globals())
+# %%
+from pathlib import Path
+from heads import files
+from heads.study import plan
+from heads.study.table import table
+files.write_table(Path("results", f"{Path(run.study).stem}.csv"), table(plan.read(run.study)))
+run.finish()
+""",
+}
+LIGHT_STUDY = """
+data: {notebook: 61_person, root: photos}
+subjects: [ada, ben]
+views: [3]
+methods:
+  mean: {notebook: 63_fit, label: Mean}
+  wide: {notebook: 63_fit, width: 9, subjects: [ada]}
+evaluate: {notebook: 64_score}
+table: {notebook: 65_table}
+"""
+
+
+def light(repository: Path) -> Path:
+    """A study of notebooks that do nothing, in a copy of the repository: config/light.yaml."""
+    for name, cells in LIGHT.items():
+        (repository / "notebooks" / f"{name}.py").write_text(f'# %% tags=["parameters"]{cells}')
+    (repository / "photos").mkdir()
+    for name in ("ada", "ben"):
+        (repository / "photos" / name).write_text(name)
+    (repository / "config" / "light.yaml").write_text(LIGHT_STUDY)
+    return repository

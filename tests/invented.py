@@ -1,4 +1,4 @@
-"""Invented results, in the shape of the studies that the posts read, with numbers that the tests know."""
+"""Invented results of the studies that the posts read, with numbers that the tests know."""
 
 import itertools
 import json
@@ -11,50 +11,63 @@ import pandas as pd
 import trimesh
 
 from heads.methods import idr
-from heads.posts import plots
-from heads.study import records as runs
+from heads.posts import plots, results
 
-ALL = "geometry colour moments"
+PARTS = ("methods", "views", "priors", "carry")  # studies that come from one run, and have no stages of their own
+FIRST = {"idr": "", "baseh3d": "one-500", "average": "mean", "h3dnet": "heads", "h3dnet+colour": "heads-colour"}  # priors
 TEN = ("anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal")
 OWNERS = {"one": "nora", "two": "omar", "three": "pia"}
 EPOCHS = (500, 1000, 2000)
-APART = {  # what the first prior of a method carries in further runs of the full study, and the gain on the face (mm)
-    "baseh3d": {"geometry colour": -0.5, "geometry": -0.1, "colour": -0.4},
+APART = {  # the ablations of a method in the whole study, and their gain on the face (mm)
+    "baseh3d": {"no-moments": -0.5, "geometry": -0.1, "colour": -0.4},
     "average": {"geometry": 0.3},
     "h3dnet+colour": {"geometry": -1.0},
 }
+CARRY = {"no-moments": ["geometry", "colour"], "geometry": ["geometry"], "colour": ["colour"]}  # what an ablation carries
+ENTRIES = {  # method -> label, phrase, colour, methods it is compared with, parts that it carries where these are not all
+    "idr": ("IDR", "a sphere", 0, [], None),
+    "baseh3d": ("BaseH3D-Net", "one other head", 1, ["idr"], None),
+    "average": ("BaseH3D-Net (averaged)", "the average of several other heads", 2, ["idr", "baseh3d"], ["geometry", "colour"]),
+    "h3dnet": ("H3D-Net", "a space of heads learned from many scans", 3, ["idr", "baseh3d"], ["geometry"]),
+    "h3dnet+colour": (
+        "H3D-Net + colour",
+        "a space of heads and colours",
+        4,
+        ["idr", "baseh3d", "h3dnet"],
+        ["geometry", "colour"],
+    ),
+}
+SCORES = {"face_toolbox_mm": 1.1, "head_toolbox_mm": 2.2, "face_rigid_mm": 1.0, "head_rigid_mm": 2.0}  # times the face's, rigid
 
 
-def row(subject: str, method: str, prior: str, face: float, *, views: int = 3, seed: int = 0, carry: str = ALL) -> dict[str, Any]:
+def row(subject: str, method: str, prior: str, face: float, *, views: int = 3, seed: int = 0, name: str = "") -> dict[str, Any]:
     """One run. The head's error is twice the face's, the toolbox's 1.1 times the rigid one; NaN is a run that failed."""
-    well = not np.isnan(face)
-    scores = dict(zip(runs.METRICS, (1.1 * face, 2.2 * face, face, 2 * face), strict=True))
-    found = {"subject": subject, "method": method, "prior": prior, "views": views, "seed": seed}
-    found |= {"status": "ok" if well else "failed", "reason": "" if well else "mask | of view 2 is <empty>"} | scores
-    found |= {"seconds": 31.0, "peak_mb": 640.0, "device": "cpu", "commit": "0123abcd", "preset": "SMOKE", "carry": carry}
+    ok = not np.isnan(face)
+    found = {"subject": subject, "method": method, "prior": prior, "name": name, "views": views, "seed": seed}
+    found |= {"status": "ok" if ok else "failed", "reason": "" if ok else "mask | of view 2 is <empty>"}
+    found |= {score: factor * face for score, factor in SCORES.items()}
+    found |= {"seconds": 31.0, "peak_mb": 640.0, "device": "cpu", "commit": "0123abcd"}
     return found | {"trial_loss": face / 10, "final_loss": face / 20}
 
 
 def quick(errors: dict[str, tuple[float, ...]], subjects: tuple[str, ...] = ("ada", "ben", "cleo")) -> pd.DataFrame:
-    """The default study: errors on the face (rigid, mm) by method, one a subject."""
-    priors = {"idr": "sphere", "baseh3d": "single"}
+    """The default study: errors on the face (rigid, mm) by method, one for each subject."""
+    priors = {"idr": "", "baseh3d": "single"}
     return pd.DataFrame(
         [row(subject, method, priors[method], errors[method][i]) for i, subject in enumerate(subjects) for method in errors]
     )
 
 
-def synthetic() -> pd.DataFrame:
-    """The full study, with errors on the face (rigid, mm) of 2.0 to 2.9 by IDR from 3 photographs, and less with more of them.
+def whole() -> pd.DataFrame:
+    """All parts in one study, with errors on the face (rigid, mm) of 2.0 to 2.9 by IDR from 3 photographs, and less with more.
 
-    baseh3d is 0.5 lower, but from 8 photographs on 0.1 lower on half of the heads and 0.1 higher on the others; average is 0.2
+    baseh3d is 0.5 lower, but from 8 photographs on 0.1 lower on every other head and 0.1 higher on the rest; average is 0.2
     higher, h3dnet 1.0 lower, with colour 1.1. Of the priors of one head, two-500 is the best on every head but the first, where
-    one-1000 is. The loss of a trial follows the error, so that it always chooses the best. The first five heads have the runs of
-    `APART` too.
+    one-1000 is. The loss of a trial follows the error, so that it always chooses the best. The first five heads have the
+    ablations of `APART` too.
     """
     found = []
-    carries = {"average": "geometry colour", "h3dnet": "geometry", "h3dnet+colour": "geometry colour"}
-    starts = {"idr": "sphere", "baseh3d": "one-500", "average": "mean", "h3dnet": "heads", "h3dnet+colour": "heads-colour"}
-    for (i, subject), views, (method, prior) in itertools.product(enumerate(TEN), (3, 4, 8, 16, 32), starts.items()):
+    for (i, subject), views, (method, prior) in itertools.product(enumerate(TEN), (3, 4, 8, 16, 32), FIRST.items()):
         if method == "h3dnet+colour" and views > 3:
             continue
         base = 2.0 + 0.1 * i - 0.3 * np.log2(views / 3)
@@ -63,7 +76,7 @@ def synthetic() -> pd.DataFrame:
             gain = 0.1 if i % 2 else -0.1
         for seed in (0, 1) if views == 3 else (0,):
             error = base + gain + (0.02 if seed else 0.0)
-            found.append(row(subject, method, prior, error, views=views, seed=seed, carry=carries.get(method, ALL)))
+            found.append(row(subject, method, prior, error, views=views, seed=seed))
         if (method, views) == ("baseh3d", 3):
             for (k, name), epochs in itertools.product(enumerate(OWNERS), EPOCHS):
                 if (name, epochs) != ("one", 500):
@@ -71,43 +84,54 @@ def synthetic() -> pd.DataFrame:
                     error = base - 0.9 if better else base + 0.1 * k + epochs / 10000
                     found.append(row(subject, method, f"{name}-{epochs}", error))
         if views == 3 and i < 5:
-            found += [row(subject, method, prior, base + less, carry=parts) for parts, less in APART.get(method, {}).items()]
+            found += [row(subject, method, prior, base + less, name=name) for name, less in APART.get(method, {}).items()]
     return pd.DataFrame(found)
 
 
-def trials() -> pd.DataFrame:
-    """The trials of the full study: the loss follows the error of the priors of 500 epochs, but for jamal's, whose is reversed.
+def part(name: str) -> pd.DataFrame:
+    """A study of the posts as rows of `whole`: `methods`, `views` (five heads), `priors` or `carry` (five heads)."""
+    table = whole()
+    main = (table["name"] == "") & (table["prior"] == table["method"].map(FIRST))
+    five, three = table["subject"].isin(TEN[:5]) & (table["seed"] == 0), table["views"] == 3
+    if name == "methods":
+        return table[main & three]
+    if name == "views":
+        return table[main & five & table["method"].isin(["idr", "baseh3d", "h3dnet"])]
+    if name == "priors":
+        return table[(table["name"] == "") & three & (table["seed"] == 0) & table["method"].isin(["idr", "baseh3d"])]
+    return table[five & three & (table["prior"] == table["method"].map(FIRST)) & table["method"].isin(["idr", *APART])]
 
-    So two-500 is chosen, as is right, on eight heads, and one-500 on the first, where it is right, as the best of these three.
-    For jamal three-500 is chosen, which is 1.15 mm worse than the best.
+
+def trials() -> pd.DataFrame:
+    """The trials of the priors: the loss follows the error of the priors of 500 epochs, but for jamal's, whose is reversed.
+
+    So two-500 is rightly chosen on eight heads, and one-500 on the first, where it is the best of the three. For jamal, three-500
+    is chosen, which is 1.15 mm worse than the best.
     """
-    table = synthetic()
-    table = table[table["prior"].isin([f"{name}-500" for name in OWNERS]) & (table["carry"] == ALL)]
-    table = table[(table["views"] == 3) & (table["seed"] == 0)]
+    table = part("priors")
+    table = table[table["prior"].isin([f"{name}-500" for name in OWNERS])]
     sign = table["subject"].map(lambda subject: -1.0 if subject == "jamal" else 1.0)
     loss = 1 + sign * table["face_rigid_mm"] / 10
     found = table[["subject", "prior", "views"]].assign(loss=loss, rgb=0.8 * loss, mask=0.002 * loss, fitted="5 31", judged="12")
-    return found[list(runs.TRIALS)]
+    return found[list(results.TRIALS)]
 
 
 def carry() -> pd.DataFrame:
     """What a prior carries, on five heads: from idr's 2.0 to 2.4, the geometry takes 0.1, the colours 0.4, both 0.6."""
-    gains = {ALL: -0.6, "geometry colour": -0.6, "geometry": -0.1, "colour": -0.4}
+    gains = {"": -0.6, "no-moments": -0.6, "geometry": -0.1, "colour": -0.4}
     found = []
     for i, subject in enumerate(TEN[:5]):
         base = 2.0 + 0.1 * i
-        found.append(row(subject, "idr", "sphere", base))
-        found += [row(subject, "baseh3d", "one-500", base + gain, carry=parts) for parts, gain in gains.items()]
-        learned = ("geometry colour", "geometry")
-        found += [row(subject, "h3dnet+colour", "heads-colour", base + gains[parts], carry=parts) for parts in learned]
+        found.append(row(subject, "idr", "", base))
+        found += [row(subject, "baseh3d", "one-500", base + gain, name=name) for name, gain in gains.items()]
+        found += [row(subject, "h3dnet+colour", "heads-colour", base + gains[name], name=name) for name in ("", "geometry")]
     return pd.DataFrame(found)
 
 
 def tracing() -> pd.DataFrame:
-    """The full study's fits from three photographs, traced as published: 0.1 mm less on the face, in three times the seconds."""
-    table = synthetic()
-    first = table["prior"].isin(["sphere", "one-500"]) & (table["carry"] == ALL)
-    table = table[first & (table["views"] == 3) & (table["seed"] == 0)].copy()
+    """Fits of IDR and BaseH3D-Net from three photographs, traced as published: 0.1 mm less on the face, three times slower."""
+    table = part("methods")
+    table = table[table["method"].isin(["idr", "baseh3d"]) & (table["seed"] == 0)].copy()
     table["seconds"] *= 3
     table["face_rigid_mm"] -= 0.1
     return table
@@ -116,47 +140,58 @@ def tracing() -> pd.DataFrame:
 def about(light: str = "varied") -> dict[str, Any]:
     """What results/STUDY.json says."""
     scans = {
-        f"{name}-{epochs}": {"name": f"{name}-{epochs}", "kind": "scan", "subject": owner, "views": 32, "epochs": epochs}
+        f"{name}-{epochs}": {"notebook": "02_prior", "subject": owner, "views": 32, "epochs": epochs}
         for (name, owner), epochs in itertools.product(OWNERS.items(), EPOCHS)
     }
+    shape = {"width": 32, "depth": 3, "code": 8}
+    learned = {"shape": shape, "loss": "igr", "normal_weight": 0.1, "steps": 200, "points": 64, "heads": 4}
     others = {
-        "mean": {"name": "mean", "kind": "average", "of": ["one-500", "two-500", "three-500"]},
-        "heads": {"name": "heads", "kind": "autodecoder", "heads": 200, "colour": False, "photographs": 8},
-        "heads-colour": {"name": "heads-colour", "kind": "autodecoder", "heads": 200, "colour": True, "photographs": 8},
-        "single": {"name": "single", "kind": "scan", "subject": "eve", "views": 32, "epochs": 500},
+        "mean": {"notebook": "07_average", "priors": ["one-500", "two-500", "three-500"]},
+        "heads": {"notebook": "06_autodecoder", "heads": 200, "colour": False, "photographs": 8, "config": learned},
+        "heads-colour": {"notebook": "06_autodecoder", "heads": 200, "colour": True, "photographs": 8, "config": learned},
+        "single": {"notebook": "02_prior", "subject": "eve", "views": 32, "epochs": 500},
     }
     return {
-        "data": {"kind": "synthetic", "seed": 77, "size": 256, "photographs": 40, "light": light},
-        "prior": scans | others,
-        "learned": {
-            "heads": {
-                "shape": {"width": 32, "depth": 3, "code": 8},
-                "loss": "igr",
-                "normal_weight": 0.1,
-                "steps": 200,
-                "points": 64,
-                "heads": 4,
-            }
-        },
+        "data": {"notebook": "01_data", "kind": "synthetic", "seed": 77, "size": 256, "photographs": 40, "light": light},
+        "every": {"preset": "SMOKE"},
+        "priors": scans | others,
+        "methods": {method: entry(method) for method in ENTRIES},
         "fit": asdict(replace(idr.SMOKE, cell_mm=3.0)),
     }
 
 
+def entry(method: str) -> dict[str, Any]:
+    """What results/STUDY.json says of a method."""
+    label, phrase, colour, against, carried = ENTRIES[method]
+    return {
+        "label": label,
+        "phrase": phrase,
+        "colour": colour,
+        "against": against,
+        "notebook": "03_reconstruct",
+        "prior": FIRST[method],
+        "parameters": {} if carried is None else {"carry": carried},
+        "names": {name: {"carry": CARRY[name]} for name in APART.get(method, {})},
+    }
+
+
 def write(root: Path, study: str, table: pd.DataFrame, light: str = "varied", trials: pd.DataFrame | None = None) -> None:
-    """The committed results of a study below `root`; with `trials`, it makes a choice."""
+    """The committed results of a study below `root`; with `trials`, it chooses priors."""
     folder = root / "results"
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / f"{study}.csv", index=False)
-    stages = pd.DataFrame({"stage": ["01_data", "03_reconstruct"], "runs": [4, 6], "seconds": [12.0, 187.0]})
-    stages.to_csv(folder / f"{study}_stages.csv", index=False)
-    choose = {} if trials is None else {"of": list(dict.fromkeys(trials["prior"])), "share": 0.2, "views": 3, "held_out": True}
+    if study not in PARTS:
+        stages = pd.DataFrame({"stage": ["01_data", "03_reconstruct"], "runs": [4, 6], "seconds": [12.0, 187.0]})
+        stages.to_csv(folder / f"{study}_stages.csv", index=False)
+    choose = {} if trials is None else {"priors": list(dict.fromkeys(trials["prior"])), "share": 0.2, "held_out": True}
+    origin = {"from": "rows of one run"} if study in PARTS else {}
     if trials is not None:
         trials.to_csv(folder / f"{study}_trials.csv", index=False)
-    (folder / f"{study}.json").write_text(json.dumps(about(light) | {"choose": choose}))
+    (folder / f"{study}.json").write_text(json.dumps(about(light) | {"choose": choose} | origin))
 
 
 def write_lesson(root: Path) -> None:
-    """What notebook 7 leaves of its lesson: after 64 and 300 steps, three heads and their mean by its start."""
+    """The lesson of notebook 7 as a table: after 64 and 300 steps, three heads and their mean, by start."""
     found = []
     for start, step in itertools.product(("independent", "common"), (64, 300)):
         lost = start == "independent" and step == 300
@@ -165,11 +200,11 @@ def write_lesson(root: Path) -> None:
             found.append([start, step, network, 0.91 if bad else 0.12, not bad, 0.13 if bad else 0.9, 0.3, 8.2 if bad else 0.25])
     found.append(["distilled", 300, "mean", 0.11, True, 0.97, 0.01, 0.21])
     columns = ["start", "step", "network", "inside_share", "surface", "iou", "l1", "first_loss"]
-    pd.DataFrame(found, columns=columns).to_csv(root / "results" / "synthetic_mean.csv", index=False)
+    pd.DataFrame(found, columns=columns).to_csv(root / "results" / "methods_mean.csv", index=False)
 
 
 def draw(folder: Path, table: pd.DataFrame, extra: tuple[str, ...] = ()) -> None:
-    """Figures of a study, grey and small, and heads to turn for every subject."""
+    """Figures of a study, grey and small, and 3D heads for every subject."""
     sphere = trimesh.creation.icosphere(subdivisions=3, radius=100)
     grey = np.full((30, 90, 3), 120, np.uint8)
     folder.mkdir(parents=True)
@@ -181,12 +216,35 @@ def draw(folder: Path, table: pd.DataFrame, extra: tuple[str, ...] = ()) -> None
         plots.save(plots.interactive(sphere, title=name), folder / f"head_{subject}_{name}.json")
 
 
-EXTRA = ("priors.png", "epochs.png", "mean_average.png", "heads_samples.png", "heads_interpolation.png")
-EXTRA += ("heads_completion_points.png", "heads_completion.png")
+EXTRA = (
+    "mean_average.png",
+    "heads_samples.png",
+    "heads_interpolation.png",
+    "heads_completion_points.png",
+    "heads_completion.png",
+)
+
+
+def write_all(root: Path, errors: dict[str, tuple[float, ...]]) -> None:
+    """The results and figures of every study that the posts read, below `root`; `errors` are those of `quick`."""
+    small = quick(errors)
+    draw(root / "figures" / "quick", small)
+    draw(root / "figures" / "methods", part("methods"), EXTRA)
+    for name in ("priors.png", "epochs.png"):
+        plots.save(np.full((30, 90, 3), 120, np.uint8), root / "figures" / "priors" / name)
+    write(root, "quick", small)
+    for name in PARTS:
+        write(root, name, part(name), trials=trials() if name == "priors" else None)
+    write_lesson(root)
+    for name in ("bench", "bench_gpu"):
+        bench().to_csv(root / "results" / f"{name}.csv", index=False)
+    write(root, "carry_common", carry(), light="common")
+    write(root, "tracing", tracing())
+    write(root, "tracing_cached", part("methods"))
 
 
 def bench() -> pd.DataFrame:
-    """Some of the rows that the benchmark writes."""
+    """Some rows that the benchmark writes."""
     rows = [
         *((f"step_by_rays_{rays}_ms", 10 + rays / 64, "ms") for rays in (256, 512, 1024)),
         *((f"extraction_by_vertices_{count}_s", count / 1e5, "s") for count in (40_000, 10_000)),

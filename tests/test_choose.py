@@ -1,5 +1,6 @@
 """Choosing a prior: the photographs' loss against a slow twin, what a trial sees, and that it finds the better prior."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from heads import camera
 from heads.data import h3ds
 from heads.methods import choose, idr, priors
 from heads.scene import Reconstruction, Scene
-from heads.study import records as runs
+from heads.study import checkpoints, records
 from heads.surface import colour, sdf, training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,9 +204,10 @@ def test_the_notebook_tries_the_named_priors_of_a_study_and_says_which_is_chosen
     write_folder(tmp_path / "photos", ellipsoid_scene)
     for start in starts:
         about = {"name": start.name, "epoch": start.epoch, "shape": asdict(start.shape)}
-        runs.save_checkpoint(tmp_path / "runs/mine/prior" / start.name / "checkpoint.safetensors", start.tensors, about)
-    given = {"study": "mine", "dataset": "h3ds", "root": "photos", "subject": "egg", "of": "[sphere, own]", "preset": "SMOKE"}
-    given |= {"share": "0.1", "carry": "{own: [geometry, colour]}"}
+        checkpoints.save(tmp_path / "runs/mine/prior" / start.name / "checkpoint.safetensors", start.tensors, about)
+    folders = json.dumps([f"runs/mine/prior/{start.name}" for start in starts])
+    given = {"out": "runs/mine/choose/egg.v3.s0", "root": "photos", "subject": "egg", "priors": folders, "preset": "SMOKE"}
+    given |= {"share": "0.1", "carry": "{own: [geometry, colour]}", "fit": "{epochs: 60}"}
     command = [sys.executable, "-m", "heads", "run", "notebooks/08_choose.py", "out.ipynb", "--record"]
     command += ["runs/mine/choose/egg.v3.s0/record.json", *(word for pair in given.items() for word in ("-p", *pair))]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "lib"), "OMP_NUM_THREADS": "1"}
@@ -214,12 +216,12 @@ def test_the_notebook_tries_the_named_priors_of_a_study_and_says_which_is_chosen
     table = pd.read_csv(tmp_path / "runs/mine/choose/egg.v3.s0/trials.csv").set_index("prior")
     assert list(table.index) == ["sphere", "own"] and table["chosen"].tolist() == [False, True]
     assert table.loc["own", "face_rigid_mm"] < table.loc["sphere", "face_rigid_mm"]
-    record = runs.read_record(tmp_path / "runs/mine/choose/egg.v3.s0/record.json")
+    record = records.read(tmp_path / "runs/mine/choose/egg.v3.s0/record.json")
     assert record.losses == pytest.approx(table["loss"].to_dict())
     assert record.scores["face_rigid_mm"] == pytest.approx(table.loc["own", "face_rigid_mm"])
     assert "chosen: own, the best of them; it costs 0.00 mm" in (tmp_path / "out.ipynb").read_text()
     assert table["fitted"].tolist() == ["0 1", "0 1"] and table["judged"].tolist() == [2, 2]
     scene = h3ds.load_scene(tmp_path / "photos", "egg", 3)
     carried = [priors.carrying(start, ("geometry", "colour")) for start in starts]
-    expected = choose.trial(scene, carried, idr.SMOKE, share=0.1)
+    expected = choose.trial(scene, carried, CONFIG, share=0.1)
     assert table["loss"].tolist() == pytest.approx([one.loss for one in expected], rel=1e-3)

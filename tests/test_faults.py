@@ -12,21 +12,23 @@ from pathlib import Path
 import copies
 import pytest
 
+from heads.posts import results
 from heads.scene import Scene
-from heads.study import records as runs
 
 pytestmark = pytest.mark.skipif("HEADS_FAULTS" not in os.environ, reason="it takes minutes: `make faults`")
 TEN = ["anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal"]
 STUDY = f"""
-data: {{kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}}
+data: {{notebook: 01_data, kind: h3ds, root: photos, scenes: photos/mine.toml}}
 subjects: [{", ".join(TEN)}]
 views: [3]
-preset: SMOKE
+every: {{preset: SMOKE, fit: {{epochs: 20}}}}
 methods:
   idr:
-    - {{prior: sphere, subjects: [{", ".join(TEN[:-1])}]}}
-    - {{prior: sphere, subjects: [jamal], overrides: {{step_size: 10.0, clip: 0.0}}}}
+    - {{notebook: 03_reconstruct, label: IDR, phrase: a sphere, subjects: [{", ".join(TEN[:-1])}]}}
+    - {{subjects: [jamal], fit: {{step_size: 10.0, clip: 0.0, epochs: 200}}}}
+table: {{pictures: true}}
 """
+SCORES = ["face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm"]
 
 
 def test_of_ten_heads_two_fail_each_for_its_reason_and_the_post_says_so(
@@ -42,15 +44,15 @@ def test_of_ten_heads_two_fail_each_for_its_reason_and_the_post_says_so(
 
     done = copies.heads(repository, "study", "config/quick.yaml")
     assert done.returncode == 3, done.stderr
-    table = runs.read_table(repository / "results" / "quick.csv").set_index("subject")
+    table = results.read_table(repository / "results" / "quick.csv").set_index("subject")
     assert list(table.index) == TEN and (table["status"] == "ok").sum() == 8
-    assert table.loc[table["status"] == "ok", list(runs.METRICS)].notna().all(axis=None)
+    assert table.loc[table["status"] == "ok", SCORES].notna().all(axis=None)
     reasons = table.loc[table["status"] == "failed", "reason"].to_dict()
     assert list(reasons) == ["boris", "jamal"]
     assert "img_0002.jpg: not a picture that can be read" in reasons["boris"]
     assert "scene jamal: before step" in reasons["jamal"] and "the fit diverged" in reasons["jamal"]
     for subject, reason in reasons.items():
-        assert f"failed: {subject}.idr.sphere.v3.s0: {reason}" in done.stderr
+        assert f"failed: {subject}.idr.v3.s0: {reason}" in done.stderr
 
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "blog", "blog/_build/html"]
     built = subprocess.run(command, cwd=repository, env=copies.environment(repository), capture_output=True, text=True)

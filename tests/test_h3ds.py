@@ -1,4 +1,4 @@
-"""The H3DS layout: what is written is read back, by us and by the official package; what is broken is named."""
+"""The H3DS layout: what is written is read back, by us and by the official package; errors name what is broken."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ VIEWS, HEIGHT, WIDTH = 5, 24, 32
 
 
 def parts(height: int = HEIGHT, width: int = WIDTH) -> dict[str, Any]:
-    """A scene's values, as `write_scene` takes them: smooth pictures, cameras on a ring, a ball of 100 mm."""
+    """A scene's values, as `write_scene` takes them: smooth pictures, cameras on a ring, a ball of 100 mm radius."""
     row, column = np.mgrid[:height, :width]
     ramp = [np.stack([row * 4 + 20 * i, column * 4, 0 * row + 100], axis=-1) for i in range(VIEWS)]
     px_from_cam = np.array([[90.0, 0, width / 2, 0], [0, 90, height / 2, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -90,14 +90,14 @@ def test_the_truth_is_read_back_as_it_was_written(root: Path) -> None:
     assert {name: list(region) for name, region in truth.regions.items()} == {"face": [*range(80)], "face_sphere": [*range(40)]}
 
 
-def test_a_mask_is_where_the_grey_is_above_half(root: Path) -> None:
+def test_a_mask_is_where_the_grey_value_is_above_half(root: Path) -> None:
     grey = np.full((HEIGHT, WIDTH), 127, np.uint8)
     grey[:, 7:] = 128
     Image.fromarray(grey).save(root / "s0" / "mask" / "mask_0002.png")
     assert (h3ds.load_scene(root, "s0", [2]).masks[0].numpy() == (grey == 128)).all()
 
 
-def test_a_list_of_picture_numbers_serves_as_views(root: Path) -> None:
+def test_views_may_be_a_list_of_picture_numbers(root: Path) -> None:
     chosen, everything = h3ds.load_scene(root, "s0", [3, 1]), h3ds.load_scene(root, "s0", range(VIEWS))
     assert chosen.views == (3, 1)
     assert torch.equal(chosen.images, everything.images[[3, 1]]) and torch.equal(
@@ -105,7 +105,7 @@ def test_a_list_of_picture_numbers_serves_as_views(root: Path) -> None:
     )
 
 
-def test_only_the_wanted_pictures_are_decoded(root: Path) -> None:
+def test_only_the_requested_pictures_are_decoded(root: Path) -> None:
     before = h3ds.load_scene(root, "s0", 3)
     for name in ("image/img_0001.jpg", "mask/mask_0003.png"):
         (root / "s0" / name).write_bytes(b"no picture")
@@ -138,7 +138,7 @@ def test_scenes_registered_at_the_same_time_are_all_kept(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../s1", "a/b", "", "..", "a.b", "x y"])
-def test_a_scene_is_not_written_under_a_name_that_is_a_path(root: Path, name: str) -> None:
+def test_a_scene_whose_name_is_a_path_is_not_written(root: Path, name: str) -> None:
     before = tree(root.parent)
     with pytest.raises(ValueError, match="letters, digits"):
         h3ds.write_scene(root, name, **parts())
@@ -151,7 +151,7 @@ def test_a_scene_is_not_written_under_a_name_that_is_a_path(root: Path, name: st
 
 
 @needs_official
-def test_the_official_package_reads_what_we_write_as_we_do(root: Path) -> None:
+def test_the_official_package_reads_our_files_as_we_do(root: Path) -> None:
     scene, truth = h3ds.load_scene(root, "s0", 3), load_truth(root, "s0")
     with h3ds.official_package() as official:
         dataset = official(str(root), config_path=str(root / "config.toml"))
@@ -198,7 +198,7 @@ from heads.data import h3ds
 root, empty = sys.argv[1:]
 assert len(h3ds.scenes(empty)) == 23 and not {"h3ds", "cv2"} & set(sys.modules)
 with h3ds.official_package() as official:
-    assert logging.getLoggerClass() is not logging.Logger  # what it does to everybody when imported
+    assert logging.getLoggerClass() is not logging.Logger  # its effect on everyone when imported
     official(root, config_path=root + "/config.toml").load_region("s0", "face")
 assert logging.getLoggerClass() is logging.Logger and "int" not in vars(np)
 """
@@ -206,7 +206,7 @@ assert logging.getLoggerClass() is logging.Logger and "int" not in vars(np)
     subprocess.run([sys.executable, "-c", code, str(root), str(tmp_path)], check=True, env=environment)
 
 
-# ---- folders that others made
+# ---- foreign folders
 
 
 def test_a_foreign_folder_is_read_with_its_own_toml_names_sizes_and_scale(tmp_path: Path) -> None:
@@ -215,9 +215,9 @@ def test_a_foreign_folder_is_read_with_its_own_toml_names_sizes_and_scale(tmp_pa
     folder = tmp_path / "data" / "somebody.else"
     for name in ("image", "mask", "regions"):
         (folder / name).mkdir(parents=True)
-    for i in range(VIEWS):  # unpadded: by plain text, picture 10 would come before picture 8
+    for i in range(VIEWS):  # unpadded: sorted as text, picture 10 would come before picture 8
         Image.fromarray(written["images"][i]).save(folder / "image" / f"shot {i + 8}.PNG")
-        Image.fromarray(written["masks"][i]).save(folder / "mask" / f"shot {i + 8}.png")  # one bit a pixel
+        Image.fromarray(written["masks"][i]).save(folder / "mask" / f"shot {i + 8}.png")  # one bit per pixel
     (folder / "image" / ".DS_Store").write_bytes(b"x")
     (folder / "mask" / "._shot 8.png").write_bytes(b"x")
     matrices = {f"world_mat_{i}": matrix.astype(np.float32)[:3] for i, matrix in enumerate(written["world_mat"])}
@@ -239,7 +239,7 @@ def test_a_foreign_folder_is_read_with_its_own_toml_names_sizes_and_scale(tmp_pa
     assert truth.landmarks == {} and list(truth.regions["face"]) == [0, 2]
 
 
-def test_obj_vertices_keep_their_numbers_whatever_else_is_in_the_file(tmp_path: Path) -> None:
+def test_obj_vertices_keep_their_numbers_whatever_else_the_file_contains(tmp_path: Path) -> None:
     (tmp_path / "a.obj").write_text(
         "# v 9 9 9 in a comment, and f 1 2 3\nmtllib a.mtl\no v\nv 0 0 0 0.5 0.5 0.5\nv 1 0 0\n\tv 1 1 1e0\r\nv 0 1 0\nv 7 7 7\n"
         "vt 0 0\nvt 1 0\nvt 1 1\nvn 0 0 1\nvn 1 0 0\nusemtl one\nf 1/1/1 2/2/1 3/3/2\nusemtl two\nf 1//2 3//1 4//1\nf 1 2 3 4\n"
@@ -249,7 +249,7 @@ def test_obj_vertices_keep_their_numbers_whatever_else_is_in_the_file(tmp_path: 
     assert sorted(mesh.faces.tolist()) == [[0, 1, 2], [0, 1, 2], [0, 2, 3], [0, 2, 3]]
 
 
-# ---- what is broken is named, with its scene
+# ---- errors name what is broken, and its scene
 
 
 def change_cameras(root: Path, **changed: Any) -> None:
@@ -287,7 +287,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         r"mask_0002.png: .* s0 is 7x9 .*img_0002.jpg is 32x24",
     ),
     "no cameras": (lambda root: (root / "s0/cameras.npz").unlink(), "cameras.npz: no such file; scene s0"),
-    "cameras no archive": (lambda root: (root / "s0/cameras.npz").write_text("hello"), "cameras.npz: the cameras of scene s0"),
+    "cameras not an archive": (
+        lambda root: (root / "s0/cameras.npz").write_text("hello"),
+        "cameras.npz: the cameras of scene s0",
+    ),
     "view missing": (lambda root: change_cameras(root, world_mat_2=None), "cameras.npz: scene s0 has no world_mat_2"),
     "scale missing": (lambda root: change_cameras(root, scale_mat_0=None), "cameras.npz: scene s0 has no scale_mat_0"),
     "NaN camera": (
@@ -301,7 +304,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: change_cameras(root, scale_mat_0=np.full((4, 4), np.nan)),
         "scale_mat_0 of scene s0 is not a finite",
     ),
-    "scale no similarity": (lambda root: change_cameras(root, scale_mat_0=np.diag([1.0, 2, 3, 1])), "scale_mat_0 of scene s0"),
+    "scale not a similarity": (lambda root: change_cameras(root, scale_mat_0=np.diag([1.0, 2, 3, 1])), "scale_mat_0 of scene s0"),
     "mesh missing": (lambda root: (root / "s0/full_head.obj").unlink(), "full_head.obj: no such file; scene s0"),
     "mesh without faces": (
         lambda root: (root / "s0/full_head.obj").write_text("v 0 0 0\n"),
@@ -317,7 +320,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / "s0/landmarks.txt").write_text("nose_tip 162\n"),
         r"landmarks.txt: vertex 162 .*s0 .* 161",
     ),
-    "landmark no number": (
+    "landmark not a number": (
         lambda root: (root / "s0/landmarks.txt").write_text("nose_tip x\n"),
         r"landmarks.txt: .*s0 .*'nose_tip x'",
     ),
@@ -327,7 +330,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / "s0/regions/face.txt").write_text("5\n-1\n"),
         r"face.txt: vertex -1 of scene s0",
     ),
-    "region no numbers": (lambda root: (root / "s0/regions/face.txt").write_text("5 6\n"), r"face.txt: a region of scene s0"),
+    "region not numbers": (lambda root: (root / "s0/regions/face.txt").write_text("5 6\n"), r"face.txt: a region of scene s0"),
     "version mismatch": (lambda root: (root / "version.txt").write_text("0.4\n"), r"version.txt: .* version 0.4, but .* 1.0"),
     "no TOML": (lambda root: (root / "config.toml").unlink(), "config.toml: no such file"),
     "TOML of words": (lambda root: (root / "config.toml").write_text("hello"), "config.toml: not a TOML file"),
@@ -341,7 +344,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_named_in_one_sentence(root: Path, name: str) -> None:
+def test_an_error_names_what_is_broken_in_one_sentence(root: Path, name: str) -> None:
     damage, words = BROKEN[name]
     damage(root)
     with pytest.raises((ValueError, FileNotFoundError), match=words) as caught:
@@ -356,7 +359,7 @@ def test_views_that_are_neither_a_number_nor_a_list_are_refused(root: Path, view
         h3ds.load_scene(root, "s0", views)
 
 
-def test_what_is_unknown_is_answered_with_what_is_known(root: Path) -> None:
+def test_an_error_about_an_unknown_name_lists_the_known_ones(root: Path) -> None:
     with pytest.raises(ValueError, match=r"no scene 's9'; the TOML lists s0"):
         h3ds.load_scene(root, "s9", 3)
     with pytest.raises(ValueError, match=r"scene s0 has no list of 4 views; the TOML has 1, 3"):
@@ -422,7 +425,7 @@ def never(file_id: str, path: Path) -> None:
 @pytest.mark.parametrize(
     "unzip", [pytest.param(True, marks=pytest.mark.skipif(not shutil.which("unzip"), reason="no unzip")), False]
 )
-def test_a_download_ends_with_the_data_and_nothing_else(
+def test_a_download_leaves_the_data_and_nothing_else(
     tmp_path: Path, official_toml: Path, unzip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not unzip:
@@ -436,7 +439,7 @@ def test_a_download_ends_with_the_data_and_nothing_else(
 @pytest.mark.parametrize(
     "unzip", [pytest.param(True, marks=pytest.mark.skipif(not shutil.which("unzip"), reason="no unzip")), False]
 )
-def test_a_wrong_token_is_said_not_shown_and_costs_no_second_download(
+def test_a_wrong_token_is_reported_but_not_shown_and_needs_no_second_download(
     tmp_path: Path, official_toml: Path, unzip: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not unzip:
@@ -459,7 +462,7 @@ def test_without_a_token_nothing_is_fetched(tmp_path: Path, official_toml: Path,
 
 
 @pytest.mark.skipif(not shutil.which("unzip"), reason="no unzip")
-def test_the_token_is_in_no_command_line(tmp_path: Path, official_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_is_not_in_any_command_line(tmp_path: Path, official_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spy, log = tmp_path / "bin" / "unzip", tmp_path / "arguments"
     spy.parent.mkdir()
     spy.write_text(f'#!/bin/sh\necho "$@" > {log}\nexec {shutil.which("unzip")} "$@"\n')
@@ -491,22 +494,22 @@ def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path: Path, offici
 
 def test_data_of_another_version_are_not_overwritten(root: Path, official_toml: Path) -> None:
     before = tree(root)
-    with pytest.raises(ValueError, match=r"holds version 1\.0 already"):
+    with pytest.raises(ValueError, match=r"already holds version 1\.0"):
         h3ds.download(root, official_toml, fetch=never)
     assert tree(root) == before
 
 
-LARGE = bytes(2**20) + ARCHIVE  # a zip may stand behind something else; gdown keeps whole chunks of half a MiB
+LARGE = bytes(2**20) + ARCHIVE  # a zip may follow something else; gdown keeps whole chunks of half a MiB
 
 
 class HalfThenRest(http.server.BaseHTTPRequestHandler):
-    """Serves `LARGE`, but breaks off in the middle when asked for all of it."""
+    """Serves `LARGE`, but stops in the middle when asked for all of it."""
 
-    asked: list[str | None]
+    ranges: list[str | None]
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
-        self.asked.append(wanted)
+        self.ranges.append(wanted)
         start = int(re.findall(r"\d+", wanted)[0]) if wanted else 0
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(LARGE) - start))
@@ -521,7 +524,7 @@ class HalfThenRest(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    HalfThenRest.asked = []
+    HalfThenRest.ranges = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HalfThenRest) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -530,7 +533,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_broken_download_goes_on_where_it_broke_off(
+def test_an_interrupted_download_resumes_where_it_stopped(
     tmp_path: Path, official_toml: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gdown = pytest.importorskip("gdown")
@@ -542,10 +545,10 @@ def test_a_broken_download_goes_on_where_it_broke_off(
         return download(url=f"{server}/{id}", use_cookies=False, **options)
 
     monkeypatch.setattr(gdown, "download", from_here)
-    with pytest.raises(ConnectionError, match="broke off; call it again to go on") as caught:
+    with pytest.raises(ConnectionError, match="interrupted; call it again to resume") as caught:
         h3ds.download(tmp_path / "h3ds", official_toml)
     assert TOKEN not in str(caught.value)
     assert not (tmp_path / "h3ds" / "version.txt").exists()
     h3ds.download(tmp_path / "h3ds", official_toml)
-    assert HalfThenRest.asked[-1] == "bytes=524288-"
+    assert HalfThenRest.ranges[-1] == "bytes=524288-"
     assert (tmp_path / "h3ds" / "version.txt").read_text() == "0.9\n"

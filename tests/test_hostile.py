@@ -18,12 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from heads import mesh
+from heads import files, mesh
 from heads.data import h3ds
 from heads.data.truth import load_truth
-from heads.posts import speed
-from heads.study import plan as study
-from heads.study import records as runs
+from heads.posts import results, speed
+from heads.study import checkpoints, plan, records
 
 EXAMPLES = int(os.environ.get("HEADS_FUZZ", "100"))  # of each reader; `make faults` wants more
 TOKENS = [*b'nan 1e999 -1 9999999999999999999999 \x00 \xff\xfe /../ [ { &a*a \x80 0 1e-320 , : "'.split(), b"\n", b" "]
@@ -70,17 +69,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 STUDY = b"""
-data: {kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}
+data:
+  scans: {notebook: 01_data, kind: h3ds, root: photos, scenes: photos/mine.toml}
+  people: {notebook: 01_data, seed: 3, size: 48, photographs: 8}
 subjects: [anna, bert]
-views: {3: {seeds: [0, 1], overrides: {epochs: 20}}}
-preset: SMOKE
+views: {3: {seeds: [0, 1], fit: {epochs: 20}}}
+every: {preset: SMOKE}
 seeds: [0]
 priors:
-  single: {kind: scan, subject: eve, views: 8, data: {kind: synthetic, seed: 3, size: 48, photographs: 8}}
-  many: {kind: autodecoder, heads: 4}
+  single: {notebook: 02_prior, subject: eve, views: 8, data: people}
+  many: {notebook: 06_autodecoder, heads: 4}
 methods:
-  idr: {prior: sphere}
-  baseh3d: {prior: single, carry: [geometry]}
+  idr: {notebook: 03_reconstruct, label: IDR}
+  baseh3d: {notebook: 03_reconstruct, prior: single, carry: [geometry]}
 """
 READERS: dict[str, tuple[str, Callable[[Path, Path], object]]] = {  # file -> what reads it, given the data's folder
     "photograph": ("s0/image/img_0002.jpg", lambda root, path: h3ds.load_scene(root, "s0", 3)),
@@ -92,12 +93,12 @@ READERS: dict[str, tuple[str, Callable[[Path, Path], object]]] = {  # file -> wh
     "landmarks": ("s0/landmarks.txt", lambda root, path: load_truth(root, "s0")),
     "region": ("s0/regions/face.txt", lambda root, path: load_truth(root, "s0")),
     "mesh": ("head.ply", lambda root, path: mesh.load(path)),
-    "record": ("record.json", lambda root, path: runs.read_record(path)),
-    "checkpoint": ("checkpoint.safetensors", lambda root, path: runs.load_checkpoint(path)),
-    "table": ("results.csv", lambda root, path: runs.read_table(path)),
-    "trials": ("trials.csv", lambda root, path: runs.read_trials(path)),
+    "record": ("record.json", lambda root, path: records.read(path)),
+    "checkpoint": ("checkpoint.safetensors", lambda root, path: checkpoints.load(path)),
+    "table": ("results.csv", lambda root, path: results.read_table(path)),
+    "trials": ("trials.csv", lambda root, path: results.read_trials(path)),
     "benchmark": ("results/bench.csv", lambda root, path: speed.read(root)),
-    "study": ("config/mine.yaml", lambda root, path: study.read(path)),
+    "study": ("config/mine.yaml", lambda root, path: plan.read(path)),
 }
 
 
@@ -107,14 +108,18 @@ def whole(root: Path) -> dict[str, bytes]:
     (root / "config").mkdir()
     (root / "results").mkdir()
     mesh.save(trimesh.creation.icosphere(subdivisions=1), root / "head.ply")
-    runs.write_record(root / "record.json", runs.Record("03_reconstruct", files=["a"], losses={"rgb": 0.5}))
+    records.write(root / "record.json", records.Record("03_reconstruct", files=["a"], losses={"rgb": 0.5}))
     tensors = {"geometry.weight": torch.arange(6.0).view(2, 3), "moments.step": torch.tensor(3)}
-    runs.save_checkpoint(root / "checkpoint.safetensors", tensors, {"name": "a", "epoch": 3, "shape": {"width": 8}})
-    row = dict.fromkeys(runs.COLUMNS, "0.5") | {"status": "ok", "subject": "anna", "views": "3", "seed": "0"}
-    runs.write_table(root / "results.csv", pd.DataFrame([row, row]))
-    trial = dict.fromkeys(runs.TRIALS, "0.5") | {"subject": "anna", "prior": "one", "views": "3"}
-    runs.write_table(root / "trials.csv", pd.DataFrame([trial, trial]))
-    runs.write_table(root / "results" / "bench.csv", pd.DataFrame([dict.fromkeys(speed.COLUMNS, "1.5")]))
+    checkpoints.save(root / "checkpoint.safetensors", tensors, {"name": "a", "epoch": 3, "shape": {"width": 8}})
+    row = dict.fromkeys((*results.REQUIRED, "face_rigid_mm", "seconds"), "0.5") | {
+        "status": "ok",
+        "subject": "anna",
+        "views": "3",
+    }
+    files.write_table(root / "results.csv", pd.DataFrame([row, row]))
+    trial = dict.fromkeys(results.TRIALS, "0.5") | {"subject": "anna", "prior": "one", "views": "3"}
+    files.write_table(root / "trials.csv", pd.DataFrame([trial, trial]))
+    files.write_table(root / "results" / "bench.csv", pd.DataFrame([dict.fromkeys(speed.COLUMNS, "1.5")]))
     (root / "config" / "mine.yaml").write_bytes(STUDY)
     found = {name: (root / place).read_bytes() for name, (place, _) in READERS.items()}
     for name, (place, read) in READERS.items():
@@ -259,28 +264,44 @@ BAD: dict[str, tuple[str, Callable[[bytes, Path], bytes], str]] = {  # what -> r
     "a record with a score that is a word": (
         "record",
         lambda was, trap: was.replace(b'"scores": {}', b'"scores": {"face_rigid_mm": "good"}'),
-        "'good' is no number",
+        "'good' is not a number",
     ),
     "a record whose files are numbers": ("record", lambda was, trap: was.replace(b'"a"', b"7"), "not a record"),
     "a record of another program": ("record", lambda was, trap: b'{"loss": 0.1}', "not a record"),
-    "a table of words": ("table", lambda was, trap: was.replace(b"0.5", b"high"), "something else than numbers"),
+    "a table of words": ("table", lambda was, trap: was.replace(b"0.5", b"high"), "values that are not numbers"),
     "a table that is a photograph": ("table", lambda was, trap: picture(9, 9), "the table of a study was expected"),
     "a study that runs a command": (
         "study",
         lambda was, trap: was.replace(b"SMOKE", f"!!python/object/apply:os.system ['touch {trap}']".encode()),
-        "not valid YAML",
+        "every: preset: ['touch ",
     ),
-    "a study that laughs a billion times": ("study", lambda was, trap: LAUGHS.encode() + was, "an alias"),
+    "a study that laughs a billion times": ("study", lambda was, trap: LAUGHS.encode() + was, "aliases (*) are not allowed"),
     "a study nested 10,000 deep": ("study", lambda was, trap: was.replace(b"SMOKE", b"[" * 10_000), "cannot be read"),
-    "a study with a truth that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"!!bool x"), "cannot be read"),
-    "a study with a number that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"!!int ''"), "cannot be read"),
-    "a study with a date that is none": ("study", lambda was, trap: was.replace(b"SMOKE", b"2001-99-99"), "cannot be read"),
+    "a study with a truth that is none": (
+        "study",
+        lambda was, trap: was.replace(b"SMOKE", b"!!bool x"),
+        "preset: 'x' is not known",
+    ),
+    "a study with a number that is none": (
+        "study",
+        lambda was, trap: was.replace(b"SMOKE", b"!!int ''"),
+        "preset: '' is not known",
+    ),
+    "a study with a date that is none": (
+        "study",
+        lambda was, trap: was.replace(b"SMOKE", b"2001-99-99"),
+        "preset: '2001-99-99' is not known",
+    ),
     "a study of 20 MB": ("study", lambda was, trap: was + b"#" * 20_000_000, "larger than 16 MB"),
-    "a study of ../../anna": ("study", lambda was, trap: was.replace(b"[anna,", b"[../../anna,"), "'../../anna' is no name"),
+    "a study of ../../anna": (
+        "study",
+        lambda was, trap: was.replace(b"[anna,", b"[../../anna,"),
+        "'../../anna' is not a valid name",
+    ),
     "a prior called /etc/passwd": (
         "study",
         lambda was, trap: was.replace(b"single:", b"/etc/passwd:"),
-        "'/etc/passwd' is no name",
+        "'/etc/passwd' is not a valid name",
     ),
     "a study with views: .nan": ("study", lambda was, trap: was.replace(b"{3:", b"{.nan:"), "a whole number"),
     "a zip with ../": ("zip", lambda was, trap: zipped({f"../{trap.name}": b"x"}), "would leave the folder"),

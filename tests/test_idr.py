@@ -394,3 +394,18 @@ def test_empty_masks_and_senseless_settings_are_refused(ellipsoid_scene: Scene) 
     for name, value in (("schedule", "slow"), ("tracer", "magic"), ("rays", 0), ("step_size", -1.0), ("rays_in_mask", 2.0)):
         with pytest.raises(ValueError, match=name):
             replace(idr.PAPER, **{name: value})
+
+
+def test_the_losses_of_the_photographs_are_means_over_a_trial_and_over_the_end_without_the_eikonal_term() -> None:
+    steps = [*range(0, 1000, 10), 999]  # as a fit of 1,000 steps keeps them
+    rows = [{"step": float(s), "epoch": s / 3, "rgb": s / 1000, "mask": s / 100_000, "eikonal": 9.0} for s in steps]
+    losses = idr.photograph_losses(rows)  # rgb + 100 mask = step / 500
+    assert losses["trial_loss"] == pytest.approx((150 + 240) / 2 / 500)  # 150, 160 ... 240
+    assert losses["final_loss"] == pytest.approx((10 * (900 + 990) / 2 + 999) / 11 / 500)
+
+
+def test_a_fit_too_short_to_have_had_a_trial_has_no_loss_of_one() -> None:
+    row = {"epoch": 0.0, "rgb": 1.0, "mask": 0.01, "eikonal": 9.0}
+    short = idr.photograph_losses([row | {"step": 0.0}, row | {"step": 9.0}])
+    assert math.isnan(short["trial_loss"]) and short["final_loss"] == 2.0
+    assert all(math.isnan(loss) for loss in idr.photograph_losses([]).values())

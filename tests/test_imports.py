@@ -13,12 +13,13 @@ MAY_IMPORT = {  # the modules of a folder -> folders and modules; each may impor
     "methods": {"files", "camera", "scene", "mesh", "surface", "methods/priors"},
     "data": {"files", "camera", "scene", "mesh", "metric"},
     "study": {"files"},
-    "posts": {"", "surface", "methods", "data", "study"},
+    "posts": {"", "surface", "methods", "data"},
 }
 ALSO = {  # what single modules may import beside that
     "methods/choose": {"methods/idr"},  # it tries priors with fits
-    "study/records": {"surface/sdf", "surface/training"},  # which device "auto" is, where there is a network to put on it; a type
-    "__main__": {"study", "methods/idr", "methods/autodecoder"},
+    "study/records": {"surface/sdf"},  # which device "auto" is, where there is a network to put on it
+    "study/progress": {"surface/training"},  # the type of what it makes
+    "__main__": {"study"},
 }
 ONLY_IMPORTER = {  # packages that one module alone knows
     "anny": "data/people",

@@ -15,50 +15,41 @@ import pandas as pd
 import psutil
 import pytest
 
+from heads.posts import results
 from heads.scene import Scene
-from heads.study import records as runs
 
 KILLS = int(os.environ.get("HEADS_KILLS", "0"))
 STUDY = """
-data: {kind: h3ds, root: photos, config: photos/mine.toml, pictures: true}
+data: {notebook: 01_data, kind: h3ds, root: photos, scenes: photos/mine.toml}
 subjects: [anna, bert]
 views: [3]
-preset: SMOKE
-overrides: {epochs: 2000}
+every: {preset: SMOKE, fit: {epochs: 2000}}
 priors:
-  single: {kind: scan, subject: eve, views: 3, epochs: 2000}
+  single: {notebook: 02_prior, subject: eve, views: 3, epochs: 2000}
 methods:
-  idr: {prior: sphere}
-  baseh3d: {prior: single}
-"""
-SHORT = """
-data: {kind: h3ds, root: photos, config: photos/mine.toml}
-subjects: [anna]
-views: [3]
-preset: SMOKE
-overrides: {epochs: 60}
-methods:
-  idr: {prior: sphere}
+  idr: {notebook: 03_reconstruct}
+  baseh3d: {notebook: 03_reconstruct, prior: single}
+table: {pictures: true}
 """
 
 
-def prepared(folder: Path, scene: Scene, text: str) -> Path:
-    """A repository with a study."""
+def prepared(folder: Path, scene: Scene) -> Path:
+    """A repository with the study."""
     repository = copies.repository(folder)
     copies.foreign_folder(repository / "photos", scene, ["anna", "bert", "eve"])
-    (repository / "config" / "mine.yaml").write_text(text)
+    (repository / "config" / "mine.yaml").write_text(STUDY)
     return repository
 
 
 def outcome(repository: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table without what a machine does to it, and the fingerprints of all meshes."""
-    table = runs.read_table(repository / "results" / "mine.csv").drop(columns=["seconds", "peak_mb"])
+    table = results.read_table(repository / "results" / "mine.csv").drop(columns=["seconds", "peak_mb"])
     meshes = sorted((repository / "runs" / "mine").rglob("mesh.ply"))
     return table, {str(path.relative_to(repository)): hashlib.sha256(path.read_bytes()).hexdigest() for path in meshes}
 
 
-def started(repository: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "heads", "study", "config/mine.yaml"]
+def started(repository: Path, study: str = "mine") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "heads", "study", f"config/{study}.yaml"]
     with (repository / "log.txt").open("ab") as log:
         return subprocess.Popen(command, cwd=repository, env=copies.environment(repository), stdout=log, stderr=log)
 
@@ -87,13 +78,13 @@ def killed(driver: subprocess.Popen[bytes], chance: random.Random) -> str:
 def test_a_study_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
     tmp_path: Path, ellipsoid_scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:
-    calm = prepared(tmp_path / "calm", ellipsoid_scene, STUDY)
+    calm = prepared(tmp_path / "calm", ellipsoid_scene)
     began = time.monotonic()
     done = copies.heads(calm, "study", "config/mine.yaml")
     assert done.returncode == 0, done.stderr
     length = time.monotonic() - began
 
-    stormy, chance = prepared(tmp_path / "stormy", ellipsoid_scene, STUDY), random.Random(time.time_ns())
+    stormy, chance = prepared(tmp_path / "stormy", ellipsoid_scene), random.Random(time.time_ns())
     driver, victims = started(stormy), []
     while len(victims) < KILLS:
         time.sleep(chance.uniform(0.0, min(15.0, length / 2)))
@@ -119,17 +110,17 @@ def test_a_study_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
     record_property("said", said)
 
 
-def test_what_had_ended_well_when_its_process_was_killed_is_not_done_again(tmp_path: Path, ellipsoid_scene: Scene) -> None:
-    repository = prepared(tmp_path / "repository", ellipsoid_scene, SHORT)
-    driver, fit = started(repository), repository / "runs/mine/fit/anna.idr.sphere.v3.s0/fit.json"
+def test_what_had_ended_well_when_its_process_was_killed_is_not_done_again(repository: Path) -> None:
+    copies.light(repository)
+    driver, fit = started(repository, "light"), repository / "runs/light/fit/ada.mean.s0/record.json"
     while driver.poll() is None and not fit.exists():
         time.sleep(0.005)
     tree = psutil.Process(driver.pid).children(recursive=True)
-    jobs = [process for process in tree if role(process) == "heads run" and "notebooks/03_reconstruct.py" in process.cmdline()]
+    jobs = [process for process in tree if role(process) == "heads run" and "notebooks/63_fit.py" in process.cmdline()]
     for process in jobs:  # before it could say that it ended
         process.kill()
     assert jobs and driver.wait() == 1, (repository / "log.txt").read_text()
     record = fit.read_text()  # which says how many seconds it took
-    done = copies.heads(repository, "study", "config/mine.yaml")
-    assert done.returncode == 0, done.stderr
-    assert fit.read_text() == record
+    done, ran = copies.again(repository, copies.LIGHT_STUDY, "light")
+    assert done.returncode == 0 and "score/ada.mean.s0" in ran, done.stderr
+    assert fit.read_text() == record and "fit/ada.mean.s0" not in ran

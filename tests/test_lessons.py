@@ -1,4 +1,4 @@
-"""The lesson on averages: its numbers are those of the fit that it stands for, and its figure says what they say."""
+"""The lesson on averages: its numbers are those of the fit that it imitates, and its figure shows them."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ def kept(ellipsoid_scene: Scene) -> dict[int, list[priors.Prior]]:
     return lessons.trained([ellipsoid_scene, ellipsoid_scene], [0, 1], TINY, every=4)
 
 
-def test_networks_are_kept_at_the_first_step_every_so_many_and_the_last(kept: dict[int, list[priors.Prior]]) -> None:
+def test_networks_are_kept_at_the_first_step_every_fourth_and_the_last(kept: dict[int, list[priors.Prior]]) -> None:
     assert list(kept) == [1, 4, 8, 10]
     assert all(len(networks) == 2 for networks in kept.values())
 

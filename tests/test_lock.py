@@ -81,6 +81,14 @@ def test_without_a_study_nothing_is_joined(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_study_does_not_join_itself_and_so_does_not_end_with_its_own_lock(tmp_path: Path) -> None:
+    code = (
+        "import time; from heads.study import lock\nwith lock.held('a'): lock.join(every_s=0.01)\ntime.sleep(0.2); print('well')"
+    )
+    with python(code, tmp_path) as study:
+        assert study.communicate(timeout=20) == ("well\n", "") and study.returncode == 0
+
+
 def test_leftovers_that_do_not_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lock, "PATIENCE_S", 0.3)

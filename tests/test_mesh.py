@@ -1,4 +1,4 @@
-"""The extracted surface against closed forms and a dense twin."""
+"""The extracted surface against closed forms and dense extraction."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_sphere_comes_back_in_millimetres_with_outward_faces() -> None:
     assert surface.volume == pytest.approx(4 / 3 * np.pi * 90**3, rel=0.01)
 
 
-def test_banded_extraction_is_the_dense_one() -> None:
+def test_banded_extraction_equals_the_dense_one() -> None:
     def bumpy(points: Tensor) -> Tensor:
         return sphere(points) + 0.0137 + 0.02 * torch.sin(9 * points + 0.1).prod(dim=-1)
 
@@ -38,20 +38,20 @@ def test_banded_extraction_is_the_dense_one() -> None:
     assert np.allclose(np.sort(surface.vertices, axis=0), np.sort(vertices * 0.02 - 1, axis=0), atol=1e-5)
 
 
-def test_the_points_asked_grow_with_the_surface() -> None:
-    asked: dict[float, int] = {}
+def test_the_points_evaluated_grow_with_the_surface() -> None:
+    evaluated: dict[float, int] = {}
     for cell in (0.04, 0.02, 0.01):
 
         def counted(points: Tensor, cell: float = cell) -> Tensor:
-            asked[cell] = asked.get(cell, 0) + len(points)
+            evaluated[cell] = evaluated.get(cell, 0) + len(points)
             return sphere(points)
 
         vertices = len(mesh.extract(counted, mm_from_unit=torch.eye(4), cell_mm=cell).vertices)
-        assert asked[cell] < 4 * vertices + 33**3
-    assert asked[0.01] < 5 * asked[0.02] < 25 * asked[0.04]
+        assert evaluated[cell] < 4 * vertices + 33**3
+    assert evaluated[0.01] < 5 * evaluated[0.02] < 25 * evaluated[0.04]
 
 
-def test_only_the_largest_component_stays() -> None:
+def test_only_the_largest_component_is_kept() -> None:
     small = trimesh.creation.icosphere(radius=1.0).apply_translation([5, 0, 0])
     large = trimesh.creation.icosphere(radius=2.0)
     kept = mesh.largest_component(trimesh.util.concatenate([small, large]))
@@ -59,20 +59,20 @@ def test_only_the_largest_component_stays() -> None:
 
 
 @pytest.mark.parametrize(("sign", "word"), [(1.0, "positive"), (-1.0, "negative")])
-def test_a_field_without_surface_is_refused(sign: float, word: str) -> None:
+def test_a_field_without_a_surface_is_refused(sign: float, word: str) -> None:
     with pytest.raises(ValueError, match=f"no surface.*{word}"):
         mesh.extract(lambda points: torch.full((len(points),), sign), mm_from_unit=MM_FROM_UNIT, cell_mm=10.0)
 
 
-def test_a_field_that_is_not_a_number_is_refused_with_where() -> None:
+def test_a_field_that_is_not_finite_is_refused_with_the_number_of_points() -> None:
     def torn(points: Tensor) -> Tensor:
         return sphere(points).where(points[:, 0] < 0.5, torch.nan)
 
-    with pytest.raises(ValueError, match=r"not a number at \d+ of \d+ points"):
+    with pytest.raises(ValueError, match=r"not finite at \d+ of \d+ points"):
         mesh.extract(torn, mm_from_unit=MM_FROM_UNIT, cell_mm=10.0)
 
 
-def test_how_far_a_surface_runs_out_of_the_cube_is_its_share_of_the_faces() -> None:
+def test_the_open_share_is_the_share_of_the_faces_of_the_cube_inside_the_surface() -> None:
     assert mesh.open_share(sphere) == 0
     assert mesh.open_share(lambda points: points.norm(dim=-1) - 2) == 1
     assert mesh.open_share(lambda points: points.norm(dim=-1) - 1.25) == pytest.approx(np.pi * (1.25**2 - 1) / 4, rel=0.05)
@@ -87,7 +87,7 @@ def test_ply_round_trip_keeps_the_surface(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["head.ply"]
 
 
-def test_a_mesh_without_faces_or_a_broken_file_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_mesh_without_faces_or_a_broken_file(tmp_path: Path) -> None:
     points = tmp_path / "points.ply"
     trimesh.PointCloud(np.eye(3)).export(points)
     broken = tmp_path / "broken.ply"

@@ -1,17 +1,21 @@
-"""The look: what a render shows is known in closed form for a sphere and a square; files are the same bytes each time."""
+"""The look: a render of a sphere and of a square is known in closed form; a method looks the same in every figure."""
 
 import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import invented
 import numpy as np
 import pandas as pd
 import pytest
 import trimesh
+from matplotlib.colors import to_hex
 from PIL import Image
+from skimage.color import rgb2lab
 
-from heads.posts import plots
+from heads.posts import plots, tables
+from heads.posts.results import Results, at
 from heads.scene import Scene
 
 SQUARE = trimesh.Trimesh([[-50, -50, 0], [50, -50, 0], [50, 50, 0], [-50, 50, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
@@ -64,7 +68,7 @@ def test_values_are_interpolated_linearly_between_the_corners() -> None:
     assert np.abs(picture[50, 2:-2] - expected[2:-2]).max() < 0.02
 
 
-def test_values_of_another_mesh_are_refused() -> None:
+def test_values_of_another_mesh_are_rejected() -> None:
     with pytest.raises(ValueError, match="each of the 4 vertices, not 3"):
         plots.render(SQUARE, values=np.zeros(3))
 
@@ -81,7 +85,7 @@ def test_the_light_comes_from_the_upper_left() -> None:
 
 
 @pytest.mark.parametrize("azimuth", [0, 30, 45, 90, 135, 200, 300])
-def test_nothing_is_cut_off_not_even_far_geometry(azimuth: float) -> None:
+def test_nothing_is_cropped_not_even_distant_geometry(azimuth: float) -> None:
     speck = trimesh.creation.box(extents=(30, 30, 30)).apply_translation((300, -250, 280))
     both = trimesh.util.concatenate([SPHERE, speck])
     picture = drawn(plots.render(both, azimuth=azimuth, size=100, frame=plots.frame_of(SPHERE, both)))
@@ -120,7 +124,7 @@ def lines(**values: list[float]) -> dict[str, dict[str, pd.DataFrame]]:
     return {"face": made, "head": made}
 
 
-def test_a_sweep_has_a_line_a_method_over_the_views_on_a_scale_of_powers_of_two() -> None:
+def test_a_sweep_has_a_line_for_each_method_over_the_views_on_a_scale_of_powers_of_two() -> None:
     figure = plots.view_sweep(lines(idr=[3.0, 2.0, 1.0], other=[2.0, 2.0, 1.5]))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["face", "head"]
     axes = figure.axes[0]
@@ -133,18 +137,19 @@ def test_a_sweep_has_a_line_a_method_over_the_views_on_a_scale_of_powers_of_two(
 
 
 def test_gains_have_a_line_at_zero_and_bars_that_are_the_intervals() -> None:
-    axes = plots.view_gains(lines(other=[-1.0, 0.0, 0.5])).axes[0]
+    axes = plots.view_gains(lines(other=[-1.0, 0.0, 0.5]), "IDR").axes[0]
     assert any(list(line.get_ydata()) == [0, 0] for line in axes.lines)
+    assert "difference to IDR" in axes.get_ylabel()
     ends = np.array([segment[:, 1] for segment in axes.collections[0].get_segments()])
     assert ends == pytest.approx(np.array([[-1.2, -0.8], [-0.2, 0.2], [0.3, 0.7]]))
 
 
-def test_strips_show_every_head_and_leave_room_for_a_method_without_one() -> None:
+def test_strips_show_every_head_and_leave_room_for_a_method_without_any() -> None:
     values = {"a b": pd.Series([1.0, 2.0, np.nan]), "none": pd.Series(dtype=float), "c": pd.Series([3.0])}
     axes = plots.strips({"face": values}).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a\nb", "none", "c"]
-    shown = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
-    assert shown == [[1.0, 2.0], [3.0]]
+    shown = {line.get_marker(): list(line.get_ydata()) for line in axes.lines if line.get_marker() not in ("None", None, "")}
+    assert shown == {"o": [1.0, 2.0], "D": [3.0]}
     with pytest.raises(ValueError, match="nothing to draw"):
         plots.strips({"face": {"none": pd.Series(dtype=float)}})
 
@@ -162,7 +167,55 @@ def test_choices_mark_the_first_prior_and_those_that_the_rules_choose() -> None:
             plots.choices({"face": shown}, {"held out": chosen_by})
 
 
-def test_a_palette_keeps_a_rare_colour() -> None:
+def seen(figure: plots.Figure) -> dict[str, tuple[str, str]]:
+    """Label -> colour and mark of every line with a label."""
+    found = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            line = handle if hasattr(handle, "get_marker") else handle.lines[0]
+            found[label] = (to_hex(line.get_color()), line.get_marker())
+    return found
+
+
+def test_a_method_has_one_colour_and_mark_in_all_figures_whatever_others_are_in_them() -> None:
+    study = Results("whole", invented.whole(), about=invented.about())
+    without = study.table[~study.table["method"].isin(["baseh3d", "average"])]
+    expected = {label: plots.PALETTE[number] for label, number in study.looks.items()}
+    assert len(set(expected.values())) == 5
+    for found in (study, Results("whole", without, about=study.about)):
+        few, known = at(found, 3), found.looks
+        shown = seen(plots.view_sweep(tables.sweep_lines(found, "rigid"), known))
+        assert shown == {label: expected[label] for label in known}
+        shown = seen(plots.view_gains(tables.gain_lines(found, "rigid", "idr"), "IDR", known))
+        assert shown == {label: expected[label] for label in known if label != "IDR"}
+        shown = seen(plots.losses({label: [{"step": 0.0, "rgb": 1.0}, {"step": 9.0, "rgb": 0.5}] for label in known}, known))
+        assert shown == {label: expected[label] for label in known}
+        axes = plots.strips(tables.strips(few, "rigid"), known).axes[0]
+        points = [(to_hex(line.get_color()), line.get_marker()) for line in axes.lines if len(line.get_xdata()) == 10]
+        assert points == [expected[label] for label in known]
+        errors = dict.fromkeys(known, np.zeros(len(SPHERE.vertices)))
+        scores = {label: {"face_rigid_mm": 1.0, "head_rigid_mm": 1.0} for label in known}
+        figure = plots.comparison(SPHERE, dict.fromkeys(known, SPHERE), errors, scores, looks=known, size=20)
+        assert [(line.get_color(), line.get_marker()) for line in figure.artists] == [expected[label] for label in known]
+
+
+def test_a_method_without_a_number_gets_one_that_no_other_has() -> None:
+    rows = [{"step": 0.0, "rgb": 1.0}, {"step": 9.0, "rgb": 0.5}]
+    shown = seen(plots.losses({"new": rows, "IDR": rows, "newer": rows}, {"IDR": 0}))
+    assert shown == {"new": plots.PALETTE[1], "IDR": plots.PALETTE[0], "newer": plots.PALETTE[2]}
+    assert seen(plots.losses({"ada": rows, "ben": rows})) == {"ada": plots.PALETTE[0], "ben": plots.PALETTE[1]}
+
+
+def test_the_palette_differs_in_lightness_hue_and_mark() -> None:
+    assert len(plots.PALETTE) >= 10 and len({mark for _, mark in plots.PALETTE}) == len(plots.PALETTE)
+    rgb = [[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour, _ in plots.PALETTE]
+    lab = rgb2lab(np.array([rgb]))[0]
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)[np.triu_indices(len(lab), 1)]
+    assert apart.min() > 20  # of about 2 that can just be seen
+    assert np.ptp(lab[:, 0]) > 50 and (np.linalg.norm(lab - [100, 0, 0], axis=1) > 30).all()  # none is lost on white
+
+
+def test_a_palette_of_256_colours_keeps_a_rare_one() -> None:
     chance = np.random.default_rng(0)
     picture = chance.normal((190, 150, 120), (25, 25, 25), (200, 200, 3)).clip(0, 255)
     lilac = slice(0, 14), slice(0, 60)
@@ -173,7 +226,7 @@ def test_a_palette_keeps_a_rare_colour() -> None:
     assert np.abs(small - picture)[lilac].mean() < 7.5
 
 
-def test_a_palette_keeps_the_picture_and_makes_the_file_smaller(tmp_path: Path) -> None:
+def test_a_palette_of_256_colours_keeps_the_picture_and_makes_the_file_smaller(tmp_path: Path) -> None:
     figure = plots.head(SPHERE, size=200)
     plots.save(figure, tmp_path / "whole.png")
     plots.save(figure, tmp_path / "small.png", palette=True)
@@ -206,7 +259,7 @@ def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path) -> Non
     assert kept.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["kept.png"]
 
 
-def test_a_head_to_turn_is_small_and_right_to_a_tenth_of_a_millimetre(tmp_path: Path) -> None:
+def test_a_3d_head_is_small_and_accurate_to_a_tenth_of_a_millimetre(tmp_path: Path) -> None:
     fine = trimesh.creation.icosphere(subdivisions=6, radius=100)
     figure = plots.interactive(fine, 5000, title="sphere")
     plots.save(figure, tmp_path / "head.json")
@@ -219,13 +272,13 @@ def test_a_head_to_turn_is_small_and_right_to_a_tenth_of_a_millimetre(tmp_path: 
     assert saved["data"][0]["type"] == "mesh3d" and saved["data"][0]["x"]["dtype"] == "i2"
 
 
-def test_a_heat_map_to_turn_keeps_the_value_of_the_place() -> None:
+def test_a_3d_heat_map_keeps_the_value_of_each_place() -> None:
     figure = plots.interactive(SPHERE, 1000, values=SPHERE.vertices[:, 1] + 100)
     trace = figure.data[0]
     assert np.abs(np.asarray(trace.intensity) - 100 - np.asarray(trace.y) / 10).max() < 8  # an edge of the mesh is 7 mm
 
 
-def test_a_mesh_in_other_units_is_refused() -> None:
+def test_a_mesh_in_other_units_is_rejected() -> None:
     with pytest.raises(ValueError, match="it reaches 100000 mm"):
         plots.interactive(SPHERE.copy().apply_scale(1000))
 

@@ -1,4 +1,4 @@
-"""The page on reading the metric: what it shows is there, what it says is what was measured."""
+"""The page on the metric: its figures show, and its sentences say, what was measured."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def head() -> trimesh.Trimesh:
-    """A thing with a nose, in millimetres, off the origin."""
+    """A shape with a nose, in millimetres, off the origin."""
     ball = trimesh.creation.icosphere(subdivisions=4)
     directions = np.asarray(ball.vertices)
     nose = 25 * np.exp(-((directions - [0, -0.1, 1]) ** 2).sum(axis=1, keepdims=True) / 0.02)
@@ -31,7 +31,7 @@ def scan() -> Truth:
 # ---- the head
 
 
-def test_a_head_that_was_drawn_is_read_again(tmp_path: Path) -> None:
+def test_a_drawn_head_is_read_back(tmp_path: Path) -> None:
     plots.save(plots.interactive(head()), tmp_path / "head.json")
     read = protocols.read_head(tmp_path / "head.json")
     np.testing.assert_allclose(read.vertices, head().vertices, atol=0.0501)
@@ -39,9 +39,9 @@ def test_a_head_that_was_drawn_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"data": [{"x": [1, 2]}]}', '{"data": [{"x": {"bdata": "AAA", "dtype": "i2"}}]}'])
-def test_what_is_no_drawn_head_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_head_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "head.json").write_text(text)
-    with pytest.raises(ValueError, match=r"head\.json: a head to turn was expected"):
+    with pytest.raises(ValueError, match=r"head\.json: a 3D head was expected"):
         protocols.read_head(tmp_path / "head.json")
     with pytest.raises(FileNotFoundError, match=r"nose\.json: there is no such head"):
         protocols.read_head(tmp_path / "nose.json")
@@ -55,7 +55,7 @@ def test_the_face_is_what_lies_near_the_tip_of_the_nose(scan: Truth) -> None:
     assert 0 < len(scan.regions["face_sphere"]) < len(scan.regions["face"]) < len(far)
 
 
-def test_every_scan_that_the_page_might_show_is_a_whole_head(tmp_path: Path) -> None:
+def test_every_scan_that_the_page_might_show_is_a_complete_head(tmp_path: Path) -> None:
     (named,) = (line.split('"')[1] for line in (ROOT / "blog/metric.md").read_text().splitlines() if "first_scan" in line)
     paths = sorted((ROOT / "blog" / named).glob("head_*_truth.json"))  # which are there depends on the last run
     heads = [protocols.read_head(path) for path in paths]
@@ -63,7 +63,7 @@ def test_every_scan_that_the_page_might_show_is_a_whole_head(tmp_path: Path) -> 
     for head in heads:
         assert head.extents.min() > 150
         assert min(len(region) for region in protocols.as_scan(head).regions.values()) > 500
-    with pytest.raises(FileNotFoundError, match=r"a scan to turn, head_\*_truth\.json, was expected"):
+    with pytest.raises(FileNotFoundError, match=r"a 3D scan, head_\*_truth\.json, was expected"):
         protocols.first_scan(tmp_path)
 
 
@@ -146,7 +146,7 @@ def test_the_mean_by_area_is_that_over_points_spread_evenly(scan: Truth) -> None
 
 def test_every_sentence_has_the_numbers_that_were_measured() -> None:
     floor = pd.DataFrame({"cell_mm": [1.0, 2.0], "toolbox": [0.5, 1.0], "rigid": [0.01, 0.04]})
-    assert "0.50 of a cell: with cells of 3 mm, as the preset for laptops makes them, 1.50 mm" in protocols.floor_said(floor, 3.0)
+    assert "0.50 of a cell: with cells of 3 mm, as in the preset for laptops, 1.50 mm" in protocols.floor_said(floor, 3.0)
     assert "at most 0.04 mm" in protocols.floor_said(floor, 3.0)
     names = ("factor", "face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm")
     sizes = pd.DataFrame([(0.9, 0.01, 0.02, 1.5, 4.5), (1.05, 0.03, 0.01, 1.0, 5.5)], columns=names)

@@ -25,7 +25,17 @@ def test_the_main_path_runs_as_it_stands_there_only_smaller(
     assert np.ptp(mesh.load("ada.ply").vertices, axis=0).max() > 100  # mm
 
 
-def test_every_file_of_the_library_is_named() -> None:
+def test_every_folder_of_the_library_is_named_and_every_file_that_is_named_is_there() -> None:
     table = README.split("## Files, in reading order")[1].split("## Credits")[0]
+    lib = ROOT / "lib" / "heads"
+    assert set(re.findall(r"\*\*`(\w+)/`\*\*", table)) == {path.parent.name for path in lib.glob("*/__init__.py")}
     named = set(re.findall(r"`(\w+\.py)`", table))
-    assert named == {path.name for path in (ROOT / "lib" / "heads").rglob("*.py")} - {"__init__.py"}
+    there = {path.name for path in lib.rglob("*.py")} - {"__init__.py"}
+    assert named <= there
+    new = {path.name for folder in ("methods", "data") for path in (lib / folder).glob("*.py")}  # a method needs no line here
+    assert there - named <= new
+
+
+def test_every_study_is_named() -> None:
+    table = README.split("| `config/` | |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= {path.stem for path in (ROOT / "config").glob("*.yaml")}

@@ -15,24 +15,24 @@ import copies
 import pytest
 import yaml
 
+from heads.posts import results
 from heads.scene import Scene
-from heads.study import lock
-from heads.study import records as runs
+from heads.study import lock, records, status
 
 SCRIPT = copies.ROOT / "tests" / "slurm.sh"
 PROGRAMS, PATH = ("slurmctld", "slurmd", "munged", "sbatch"), f"{os.environ['PATH']}:/usr/sbin"
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=PATH)]
 OTHER = Path("/etc/slurm/slurm.conf")
+MISSING += ["HEADS_FAULTS in the environment (`make faults`)"] * ("HEADS_FAULTS" not in os.environ)
 MISSING += ["root"] * (os.getuid() != 0) + ["machine without a Slurm of its own"] * (OTHER.is_file() and not OTHER.is_symlink())
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"Slurm cannot be started here: there is no {', no '.join(MISSING)}")
 STUDY = """
-data: {kind: h3ds, root: photos, config: photos/mine.toml}
+data: {notebook: 01_data, kind: h3ds, root: photos, scenes: photos/mine.toml}
 subjects: [anna, bert, cleo, dora]
 views: [3]
-preset: SMOKE
-overrides: {epochs: 200}
+every: {preset: SMOKE, fit: {epochs: 200}}
 methods:
-  idr: {prior: sphere}
+  idr: {notebook: 03_reconstruct}
 """
 
 
@@ -78,31 +78,29 @@ def test_a_study_on_slurm_survives_a_killed_driver_and_a_failing_subject(
     command = [sys.executable, "-m", "heads", "study", "config/mine.yaml", "--profile", "profiles/slurm"]
     with (slurm / "log" / "first_driver.log").open("w") as log:
         driver = subprocess.Popen(command, cwd=repository, env=copies.environment(repository), stdout=log, stderr=log)
-        while driver.poll() is None and not list((repository / "runs").glob("mine/fit/[acd]*/fit.json")):
+        while driver.poll() is None and not list((repository / "runs").glob("mine/fit/[acd]*/record.json")):
             time.sleep(0.02)  # so soon that Snakemake, which asks for its jobs every few seconds, does not know it yet
         assert driver.poll() is None, (slurm / "log" / "first_driver.log").read_text()
         driver.kill()
         driver.wait()
-    records = {path: path.read_text() for path in (repository / "runs").rglob("*.json")}
-    ended = {path: text for path, text in records.items() if json.loads(text)["status"] == "ok"}
-    assert any(path.name == "fit.json" for path in ended)
+    before = {path: path.read_text() for path in (repository / "runs").rglob("record.json")}
+    ended = {path: text for path, text in before.items() if json.loads(text)["status"] == "ok"}
+    assert any("fit" in path.parts for path in ended)
 
     done = copies.heads(repository, "study", "config/mine.yaml", "--profile", "profiles/slurm")
     (slurm / "log" / "second_driver.log").write_text(done.stdout + done.stderr)
     assert done.returncode == 3, done.stderr
     failed = [line for line in done.stderr.splitlines() if line.startswith(("failed: ", "not finished: "))]
-    assert len(failed) == 1 and failed[0].startswith(
-        "failed: bert.idr.sphere.v3.s0: photos/bert/image: scene bert has 4 pictures"
-    )
-    table = runs.read_table(repository / "results" / "mine.csv").set_index("subject")
+    assert len(failed) == 1 and failed[0].startswith("failed: bert.idr.v3.s0: photos/bert/image: scene bert has 4 pictures")
+    table = results.read_table(repository / "results" / "mine.csv").set_index("subject")
     assert table["status"].to_dict() == {"anna": "ok", "bert": "failed", "cleo": "ok", "dora": "ok"}
     assert [path for path, text in ended.items() if path.read_text() != text] == []  # they say how many seconds it took
 
     spans = []  # of the fits, two of them by the second driver: one GPU slot, so one at a time
     for name in ("anna", "cleo", "dora"):
-        fit = f"{name}.idr.sphere.v3.s0"
-        noted = runs.executed(repository / f"runs/mine/notebooks/03_reconstruct.{fit}.ipynb")
-        record = runs.read_record(repository / f"runs/mine/fit/{fit}/fit.json")
+        fit = f"{name}.idr.v3.s0"
+        noted = status.executed(repository / f"runs/mine/notebooks/fit/{fit}.ipynb")
+        record = records.read(repository / f"runs/mine/fit/{fit}/record.json")
         began = datetime.fromisoformat(noted["start_time"])
         spans.append((began, began + timedelta(seconds=record.seconds or 0.0)))
     spans.sort()

@@ -1,4 +1,4 @@
-"""What the posts say of speed, from invented measurements; and that a benchmark runs. Nothing here is timed."""
+"""The sentences on speed, from invented measurements, and a benchmark that runs. Nothing here is timed."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_the_published_size_is_told_by_what_was_measured_on_either_machine() -> 
     gpu = bench.replace({"name": {"seconds_per_head": "published_head_s", "published_step_speedup": "published_head_face_mm"}})
     said = speed.published_size(gpu, bench)
     assert "all its 6,000 steps from a sphere, takes 10 seconds" in said and "has an error of 9.50 mm on the face" in said
-    assert "so many steps would take 40 minutes, and with the published tracing 6 hours" in said
+    assert "the same steps would take 40 minutes, and with the published tracing 6 hours" in said
     assert speed.published_size(bench, bench).startswith("On the machine of the tables above")
 
 

@@ -1,4 +1,4 @@
-"""The tables of the posts against numbers that can be counted by hand."""
+"""The tables of the posts against numbers that can be computed by hand."""
 
 import re
 from collections.abc import Callable
@@ -10,20 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads.posts import original, tables
-from heads.posts import sentences as posts
+from heads.posts import original, results, sentences, tables
+from heads.posts.results import Results
 
 ROOT = Path(__file__).parents[1]
 
 
-def study(table: pd.DataFrame, name: str = "synthetic") -> posts.Results:
+def study(table: pd.DataFrame, name: str = "whole") -> Results:
     stages = pd.DataFrame({"stage": ["01_data", "02_prior"], "runs": [5, 1], "seconds": [40.4, 60.0]})
     published = pd.read_csv(ROOT / "blog" / "published.csv")
-    return posts.Results(name, table, stages, invented.about(), published)
+    return Results(name, table, stages, invented.about(), published)
 
 
-def few() -> posts.Results:
-    return posts.at(replace(study(invented.synthetic()), trials=invented.trials()), 3)
+def few() -> Results:
+    return results.at(replace(study(invented.whole()), trials=invented.trials()), 3)
 
 
 def test_table_2_holds_means_and_spreads_of_the_heads_that_succeeded() -> None:
@@ -58,12 +58,12 @@ def test_table_1_has_the_priors_by_epochs_on_one_head_and_on_all_and_their_avera
 
 
 def test_the_two_ways_of_tracing_are_compared_run_by_run() -> None:
-    said = tables.tracing(study(invented.synthetic()), study(invented.tracing(), "tracing"))
+    said = tables.tracing(study(invented.whole()), study(invented.tracing(), "tracing"))
     assert "| IDR | face | 2.35 | 2.45 | +0.10 (+0.10 to +0.10) | +4.26 % |" in said
     assert "| BaseH3D-Net | head | 3.90 | 3.90 | 0.00 (0.00 to 0.00) | 0.00 % |" in said
     assert "| IDR | seconds of a fit | 93 | 31 |" in said and "ten heads, three photographs" in said
-    one = invented.synthetic()[lambda rows: rows["subject"] != "jamal"]
-    with pytest.raises(ValueError, match="synthetic: every run of tracing was expected, 2 are missing"):
+    one = invented.whole()[lambda rows: rows["subject"] != "jamal"]
+    with pytest.raises(ValueError, match="whole: every run of tracing was expected, 2 are missing"):
         tables.tracing(study(one), study(invented.tracing(), "tracing"))
 
 
@@ -73,9 +73,9 @@ def test_priors_are_compared_with_the_seeds_that_all_of_them_have() -> None:
     assert numbers.shape == (10, 9) and next(iter(numbers.columns)) == "one-500"
     other = few()
     other.table.loc[other.table["prior"] == "two-500", "seed"] = 7
-    with pytest.raises(ValueError, match="a random seed with which every prior of BaseH3D-Net was used"):
+    with pytest.raises(ValueError, match="a random seed that every prior of BaseH3D-Net has was expected"):
         tables.by_prior(other, "face_rigid_mm")
-    with pytest.raises(ValueError, match=r"synthetic\.json: a description of the prior one-500"):
+    with pytest.raises(ValueError, match=r"whole\.json: a description of the prior one-500"):
         tables.by_prior(replace(few(), about={}), "face_rigid_mm")
 
 
@@ -101,16 +101,14 @@ def test_every_rule_chooses_among_the_tried_priors_and_is_counted_against_the_be
 
 def test_what_a_choice_costs_is_said_and_whether_it_is_better_than_the_other_rules() -> None:
     said = tables.choice_sentences(few())
-    assert "takes the best of the three that were tried on nine of ten heads (a draw at random would on 3.3)" in said
+    assert "takes the best of the three that were tried on nine of ten heads (a random draw: on 3.3)" in said
     assert "and costs 0.23 mm against it (95% interval 0.00 to 0.69)" in said
-    assert (
-        "The prior chosen so and that of the smallest loss on the photographs used, at the end of the fit, are not told apart"
-        in said
-    )
+    end = "the rule “smallest loss on the photographs used, at the end of the fit” (difference"
+    assert f"- No clear difference between this rule and {end}" in said
     worst = few()
     worst.trials["loss"] *= -1
     said = tables.choice_sentences(worst)
-    assert "tried on one of ten heads" in said and "The prior chosen so is worse than always the first by" in said
+    assert "tried on one of ten heads" in said and "This rule is worse than always taking the first by" in said
 
 
 def test_all_rules_choose_for_the_heads_of_which_there_are_all_numbers() -> None:
@@ -124,7 +122,7 @@ def test_all_rules_choose_for_the_heads_of_which_there_are_all_numbers() -> None
     assert list(tables.losses(without, ["one-500", "two-500"])) == list(tables.CHOOSERS)
     assert list(tables.losses(without, ["one-500", "one-1000"])) == ["trial_loss", "final_loss"]
     found.table["trial_loss"] = np.nan
-    with pytest.raises(ValueError, match="synthetic: trial_loss: no head has a loss from all of one-500, two-500 and three-500"):
+    with pytest.raises(ValueError, match="whole: trial_loss: no head has a loss from all of one-500, two-500 and three-500"):
         tables.choices(found)
 
 
@@ -135,73 +133,76 @@ def test_all_rules_choose_for_the_heads_of_which_there_are_all_numbers() -> None
         (lambda rows: rows.assign(judged="31"), "trials judged by a photograph that they have not seen were expected"),
         (
             lambda rows: rows.replace("two-500", "four-500"),
-            "the prior four-500 was tried, but no fit of BaseH3D-Net starts from it",
+            "the prior four-500 was tried, but no fit starts from it",
         ),
     ],
 )
 def test_trials_that_say_something_else_are_refused(change: Callable[[pd.DataFrame], pd.DataFrame], sentence: str) -> None:
-    with pytest.raises(ValueError, match=rf"synthetic_trials\.csv: {sentence}"):
+    with pytest.raises(ValueError, match=rf"whole_trials\.csv: {sentence}"):
         tables.choices(replace(few(), trials=change(invented.trials())))
 
 
 def test_the_sweep_has_a_column_for_each_number_of_photographs() -> None:
-    said = tables.sweep(study(invented.synthetic()))
+    said = tables.sweep(study(invented.whole()))
     assert "| Method | Protocol | 3 | 4 | 8 | 16 | 32 | From |" in said
     assert "| H3D-Net + colour | rigid | 1.36 / 2.72 | – | – | – | – |" in said
     assert "| *IDR* | toolbox | 2.84 / 14.22 | 1.96 / 9.59 | 1.77 / 8.12 | 1.37 / 6.63 | 1.22 / 5.76 |" in said
-    lines = tables.sweep_lines(study(invented.synthetic()), "rigid")["face"]
+    lines = tables.sweep_lines(study(invented.whole()), "rigid")["face"]
     assert lines["IDR"]["mean"].tolist() == pytest.approx([2.46, 2.3255, 2.0255, 1.7255, 1.4255], abs=1e-3)
-    gains = tables.gain_lines(study(invented.synthetic()), "rigid")["face"]
+    gains = tables.gain_lines(study(invented.whole()), "rigid", "idr")["face"]
     assert "IDR" not in gains and len(gains["H3D-Net + colour"]) == 1
     assert gains["BaseH3D-Net"]["mean"].tolist() == pytest.approx([-0.5, -0.5, 0, 0, 0], abs=1e-9)
 
 
-def test_the_ablation_is_of_the_first_priors_and_of_the_heads_and_seeds_that_every_carry_has() -> None:
-    found = tables.ablation(study(invented.synthetic()))
+def test_the_ablation_has_the_first_priors_and_the_heads_and_seeds_that_every_way_has() -> None:
+    found = tables.ablation(study(invented.whole()))
     assert found.subjects == list(invented.TEN[:5]) and found.methods == ["idr", "baseh3d", "average", "h3dnet+colour"]
     assert found.views == [3] and set(found.table["seed"]) == {0} and len(found.table) == 5 * 9
-    assert tables.carried(found) == [
-        ("idr", "sphere", invented.ALL),
-        *(("baseh3d", "one-500", carry) for carry in (invented.ALL, "geometry colour", "geometry", "colour")),
-        *(("average", "mean", carry) for carry in ("geometry colour", "geometry")),
-        *(("h3dnet+colour", "heads-colour", carry) for carry in ("geometry colour", "geometry")),
+    assert tables.ways(found) == [
+        ("idr", ""),
+        *(("baseh3d", name) for name in ("", "no-moments", "geometry", "colour")),
+        *(("average", name) for name in ("", "geometry")),
+        *(("h3dnet+colour", name) for name in ("", "geometry")),
     ]
+    assert set(found.table["prior"]) == {"", "one-500", "mean", "heads-colour"}
     said = tables.carry(found)
     assert "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said and "three photographs, five heads" in said
     assert "| BaseH3D-Net | colour network | 1.80 ± 0.14 | −0.40" in said
-    assert "The geometry with the colours is better than the geometry alone by 0.40 mm" in tables.carry_sentences(found)
+    assert "The geometry with the colours is better than the geometry alone by 0.40" in tables.carry_sentences(found, "baseh3d")
     assert len(tables.ablation(study(invented.carry())).table) == len(invented.carry())
+    assert len(tables.ablation(study(invented.part("carry"))).table) == len(found.table) == len(invented.part("carry"))
 
 
-def test_the_ablation_keeps_both_seeds_and_runs_that_failed_and_says_what_it_lacks() -> None:
-    table = invented.synthetic()
-    again = table[table["carry"].isin(["geometry", "colour", "geometry colour"])].assign(seed=1)
-    both = pd.concat([table, again]).drop_duplicates(["subject", "method", "prior", "views", "seed", "carry"])
+def test_the_ablation_keeps_both_seeds_and_failed_runs_and_names_what_is_missing() -> None:
+    table = invented.whole()
+    again = table[table["name"] != ""].assign(seed=1)
+    both = pd.concat([table, again])
     assert set(tables.ablation(study(both)).table["seed"]) == {0, 1}
     lost = table.copy()
-    lost.loc[(lost["subject"] == "boris") & (lost["carry"] == "colour"), "status"] = "failed"
+    lost.loc[(lost["subject"] == "boris") & (lost["name"] == "colour"), "status"] = "failed"
     found = tables.ablation(study(lost))
     assert (
-        found.subjects == list(invented.TEN[:5]) and len(posts.by_subject(found, "baseh3d", "face_rigid_mm", carry="colour")) == 4
+        found.subjects == list(invented.TEN[:5])
+        and len(results.by_subject(found, "baseh3d", "face_rigid_mm", name="colour")) == 4
     )
-    first = table["carry"] == table["method"].map(table.groupby("method")["carry"].first())
-    for fewer in (table[first], table[table["method"] != "idr"]):
-        with pytest.raises(ValueError, match="synthetic: runs of IDR, and of a method that carries now more and now less, were"):
-            tables.ablation(study(fewer))
-    apart = table.assign(seed=table["seed"].mask(table["carry"] == "colour", 7))
-    with pytest.raises(ValueError, match="a head with runs of IDR and of every carry with the same random seed was expected"):
+    with pytest.raises(ValueError, match="whole: runs of a method and of its ablations were expected"):
+        tables.ablation(study(table[table["name"] == ""]))
+    with pytest.raises(ValueError, match=r"whole\.json: methods: baseh3d: against: a method of the table was expected"):
+        tables.ablation(study(table[table["method"] != "idr"]))
+    apart = table.assign(seed=table["seed"].mask(table["name"] == "colour", 7))
+    with pytest.raises(ValueError, match="a head with the same random seed in every method and ablation was expected"):
         tables.ablation(study(apart))
 
 
-def test_what_else_a_method_carried_is_in_no_number_but_those_of_the_ablation() -> None:
-    table = invented.synthetic()
-    main = table[table["carry"] == table["method"].map(table.groupby("method", sort=False)["carry"].first())]
+def test_ablations_count_in_no_numbers_but_their_own() -> None:
+    table = invented.whole()
+    main = table[table["name"] == ""]
     assert len(table) == len(main) + 5 * 5
     trials = invented.trials()
     said, expected = ([], [])
     for rows, into in ((table, said), (main, expected)):
         full = replace(study(rows), trials=trials)
-        three = posts.at(full, 3)
+        three = results.at(full, 3)
         into += [
             tables.table2(three),
             tables.sweep(full),
@@ -209,12 +210,17 @@ def test_what_else_a_method_carried_is_in_no_number_but_those_of_the_ablation() 
             tables.choices(three),
             tables.choice_sentences(three),
         ]
-        for protocol in posts.PROTOCOLS:
+        for protocol in results.PROTOCOLS:
             into += [tables.differences(three, protocol), tables.per_subject(three, protocol), tables.table1(three, protocol)]
             into += [str(tables.strips(three, protocol)), str(tables.sweep_lines(full, protocol))]
-            into += [str(tables.gain_lines(full, protocol)), tables.epochs(three, protocol), tables.on_one_head(three, protocol)]
-        into += [posts.conclusion(three), posts.helps_until(full, "average"), posts.steps(full), posts.setup(three)]
-        into += [str(posts.extremes(three)), posts.succeeded(three, "average"), posts.against_published(three)]
+            into += [
+                str(tables.gain_lines(full, protocol, "idr")),
+                tables.epochs(three, protocol),
+                tables.on_one_head(three, protocol),
+            ]
+        into += [sentences.conclusion(three, "baseh3d"), sentences.by_photographs(full, "average"), sentences.setup(three)]
+        into += [sentences.more_photographs(full, "idr"), str(results.extremes(three)), sentences.succeeded(three, "average")]
+        into += [sentences.against_published(three, ("baseh3d", "polak2022"), ("idr", "h3ds"))]
     assert said == expected
 
 
@@ -227,42 +233,49 @@ def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
         and "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said
     )
     assert "under varied light" in said
-    assert "The colour network alone is better than nothing by 0.40 mm" in tables.carry_sentences(found)
-    lacking = replace(found, table=found.table[found.table["carry"] != "colour"])
-    with pytest.raises(ValueError, match="BaseH3D-Net that carries 'colour' was expected"):
-        tables.carry_sentences(lacking)
+    assert "The colour network alone is better than carrying nothing by 0.40 mm" in tables.carry_sentences(found, "baseh3d")
+    lacking = replace(found, table=found.table[found.table["name"] != "colour"])
+    with pytest.raises(ValueError, match="runs of BaseH3D-Net that carry 'colour' were expected"):
+        tables.carry_sentences(lacking, "baseh3d")
     with pytest.raises(ValueError, match=r"carry\.json: data: light"):
-        tables.carry(replace(found, about={}))
+        tables.carry(replace(found, about={"methods": found.about["methods"]}))
 
 
 def test_the_averages_are_those_of_the_lessons_last_step(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     invented.write_lesson(tmp_path)
-    found = replace(few(), folder=tmp_path / "figures" / "synthetic")
-    said = tables.averaging(found)
+    found = replace(few(), study="methods", folder=tmp_path / "figures" / "methods")
+    said = tables.averaging(found, "average")
     assert "Averages of three small networks after 300 steps" in said
     assert "| none: one head alone | 12% | yes | 0.90 | 0.30 | 0.25 |" in said
     assert "| of parameters, independent starts | 91% | no | 0.13 | 0.30 | 8.20 |" in said
     assert "| of functions | 11% | yes | 0.97 | 0.01 | 0.21 |" in said
-    path = tmp_path / "results" / "synthetic_mean.csv"
+    path = tmp_path / "results" / "methods_mean.csv"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if not line.startswith("distilled")))
-    with pytest.raises(ValueError, match=r"synthetic_mean\.csv: one mean of the start 'distilled' at the last step"):
-        tables.averaging(found)
+    with pytest.raises(ValueError, match=r"methods_mean\.csv: one mean of the start 'distilled' at the last step"):
+        tables.averaging(found, "average")
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"synthetic_mean\.csv"):
-        tables.averaging(found)
+    with pytest.raises(FileNotFoundError, match=r"methods_mean\.csv"):
+        tables.averaging(found, "average")
 
 
 def test_provenance_names_commit_machine_and_times() -> None:
     said = tables.provenance(few())
-    assert "`make study STUDY=config/synthetic.yaml`" in said and "| commit | `0123abcd` |" in said
+    assert "`make study STUDY=config/whole.yaml`" in said and "| commit | `0123abcd` |" in said
     assert "| data size | `256` |" in said and "| random seeds | `0, 1` |" in said
-    assert "| `01_data` | 5 | 40 |" in said and "| together | 6 | 100 |" in said
-    assert "| machine |" not in said  # the results of before do not name it
+    assert "| `01_data` | 5 | 40 |" in said and "| total | 6 | 100 |" in said and "| preset | `SMOKE` |" in said
+    assert "| machine |" not in said  # older results do not name it
     told = tables.provenance(replace(few(), about=few().about | {"machine": "a processor with AVX2, 2 cores"}))
     assert "| machine | `a processor with AVX2, 2 cores` |" in told
 
 
+def test_provenance_says_nothing_of_stages_that_are_not_known_and_where_the_rows_come_from() -> None:
+    part = replace(few(), stages=Results("part", few().table).stages, about=few().about | {"from": "rows of one run"})
+    said = tables.provenance(part)
+    assert "Stage" not in said and "| from | `rows of one run` |" in said and said.count("rows of one run") == 1
+    assert "| from |" not in tables.provenance(few())
+
+
 def test_names_of_tables_differ_between_pages_and_studies() -> None:
-    assert ":name: table-2-synthetic\n" in tables.table2(few())
-    assert ":name: table-2-synthetic-h3dnet\n" in tables.table2(replace(few(), page="h3dnet"))
+    assert ":name: table-2-whole\n" in tables.table2(few())
+    assert ":name: table-2-whole-h3dnet\n" in tables.table2(replace(few(), page="h3dnet"))

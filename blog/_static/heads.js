@@ -1,4 +1,4 @@
-// Heads to turn. A browser allows few 3D canvases, so one is made when it comes into sight and given back when it has left.
+// 3D heads. A browser allows few 3D canvases, so one is created when it scrolls into view and freed when it has left.
 const folder = new URL(".", document.currentScript.src);
 let library = null;
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     SDF = Callable[[Tensor], Tensor]  # signed distances (N,), unit frame, of points (N, 3)
 
-COARSEST = 32  # cells a side at most, of the grid on which the surface is looked for
+COARSEST = 32  # most cells per side of the grid on which the surface is first looked for
 CORNERS = np.array(list(np.ndindex(2, 2, 2)))  # of a cell
 FACES = [(axis, side, CORNERS[:, axis] == side) for axis in range(3) for side in (0, 1)]  # of a cell, with its corners
 
@@ -25,49 +25,48 @@ FACES = [(axis, side, CORNERS[:, axis] == side) for axis in range(3) for side in
 def extract(field: "SDF", *, mm_from_unit: "Tensor", cell_mm: float) -> trimesh.Trimesh:
     """Isosurface f = 0 inside the cube [-1, 1]^3 at a cell size of `cell_mm`, its largest component, in mm.
 
-    The field is asked only where the surface is, on finer and finer grids, so that the cost grows with its area. ValueError
-    where it has no zero crossing, or is not a number.
+    The field is evaluated only where the surface is, on finer and finer grids, so that the cost grows with its area.
+    ValueError if it has no zero crossing, or is not finite.
     """
     if not cell_mm > 0:
         raise ValueError(f"cell_mm must be positive, not {cell_mm}")
     mm_per_unit = float(abs(np.linalg.det(mm_from_unit[:3, :3].double().numpy())) ** (1 / 3))
-    sizes = [ceil(2 * mm_per_unit / cell_mm)]  # cells a side of each grid, the last is the wanted one
+    sizes = [ceil(2 * mm_per_unit / cell_mm)]  # cells per side of each grid, the last being the one wanted
     cell = 2.0 / sizes[0]
     while sizes[0] > COARSEST:
-        sizes.insert(0, ceil(sizes[0] / 2))  # the last of its cells may reach out of the cube
+        sizes.insert(0, ceil(sizes[0] / 2))  # its last cells may stick out of the cube
     cells = np.argwhere(np.ones((sizes[0],) * 3, dtype=bool))
     for size, spacing in zip(sizes, cell * 2.0 ** np.arange(len(sizes) - 1, -1, -1), strict=True):
         cells = cells[(cells < size).all(1)]
-        values, passed = followed(field, cells, size, spacing)
+        values, crossed = follow_surface(field, cells, size, spacing)
         if size != sizes[-1]:
-            cells = eighths(values, passed, spacing)
-    vertices, faces, _, _ = measure.marching_cubes(values, level=0.0, mask=np.pad(passed, ((1, 0),) * 3))
+            cells = octants(values, crossed, spacing)
+    vertices, faces, _, _ = measure.marching_cubes(values, level=0.0, mask=np.pad(crossed, ((1, 0),) * 3))
     mesh = largest_component(trimesh.Trimesh(vertices.astype(np.float64) * cell - 1, faces, process=False))
     mesh.apply_transform(mm_from_unit.double().numpy())
     return mesh
 
 
-def followed(field: "SDF", cells: np.ndarray, size: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """The surface on the grid of `size` cells a side, from `cells` (N, 3) on to all that it reaches from them.
+def follow_surface(field: "SDF", cells: np.ndarray, size: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Follow the surface on the grid of `size` cells per side, from `cells` (N, 3) to all that it reaches from them.
 
-    Returns the field at the corners that were asked (size + 1, three times), NaN elsewhere, and which cells the surface passes.
+    Returns the field at the corners evaluated (size + 1, three times), NaN elsewhere, and which cells the surface crosses.
     """
     import torch
 
     values = np.full((size + 1,) * 3, np.nan, dtype=np.float32)
-    passed, seen = np.zeros((size,) * 3, dtype=bool), np.zeros((size,) * 3, dtype=bool)
+    crossed, seen = np.zeros((size,) * 3, dtype=bool), np.zeros((size,) * 3, dtype=bool)
     while len(cells):
         seen[tuple(cells.T)] = True
         corners = np.ravel_multi_index(tuple((cells[:, None] + CORNERS).T), values.shape).T  # (N, 8)
         new = pd.unique(corners.ravel())
         new = new[np.isnan(values.flat[new])]
         points = np.stack(np.unravel_index(new, values.shape), axis=1) * spacing - 1
-        values.flat[new] = asked = field(torch.from_numpy(points).float()).numpy()
-        if not np.isfinite(asked).all():
-            raise ValueError(f"the field is not a number at {np.count_nonzero(~np.isfinite(asked))} of {len(asked)} points")
-        inside = values.flat[corners] <= 0  # as marching cubes has it
-        crossed = inside.any(1) & ~inside.all(1)
-        passed[tuple(cells[crossed].T)] = True
+        values.flat[new] = found = field(torch.from_numpy(points).float()).numpy()
+        if not np.isfinite(found).all():
+            raise ValueError(f"the field is not finite at {np.count_nonzero(~np.isfinite(found))} of {len(found)} points")
+        inside = values.flat[corners] <= 0  # as in marching cubes
+        crossed[tuple(cells[inside.any(1) & ~inside.all(1)].T)] = True
         beyond = []
         for axis, side, face in FACES:
             out = cells[inside[:, face].any(1) & ~inside[:, face].all(1)]
@@ -75,22 +74,26 @@ def followed(field: "SDF", cells: np.ndarray, size: int, spacing: float) -> tupl
             beyond.append(out[(out[:, axis] >= 0) & (out[:, axis] < size)])
         cells = np.concatenate(beyond)
         cells = np.unique(cells[~seen[tuple(cells.T)]], axis=0)
-    if not passed.any():
-        raise ValueError(f"the field has no surface: it is {'negative' if (values <= 0).any() else 'positive'} in the whole cube")
-    return values, passed
+    if not crossed.any():
+        raise ValueError(
+            f"the field has no surface: it is {'negative' if (values <= 0).any() else 'positive'} everywhere in the cube"
+        )
+    return values, crossed
 
 
-def eighths(values: np.ndarray, passed: np.ndarray, spacing: float) -> np.ndarray:
-    """Of the cells that the surface passes, the eighths (N, 3) that it should pass, if the field is nearly linear in each."""
-    cells = np.argwhere(passed)
-    weights = np.array([[np.prod(1 - np.abs((part + corner) / 2 - CORNERS), axis=1) for corner in CORNERS] for part in CORNERS])
-    expected = np.tensordot(values[tuple((cells[:, None] + CORNERS).T)].T, weights, axes=(1, 2))  # (N, 8 parts, 8 corners)
+def octants(values: np.ndarray, crossed: np.ndarray, spacing: float) -> np.ndarray:
+    """The octants (N, 3) of the cells `crossed` that the surface should cross, if the field is nearly linear in each cell."""
+    cells = np.argwhere(crossed)
+    weights = np.array(
+        [[np.prod(1 - np.abs((octant + corner) / 2 - CORNERS), axis=1) for corner in CORNERS] for octant in CORNERS]
+    )
+    expected = np.tensordot(values[tuple((cells[:, None] + CORNERS).T)].T, weights, axes=(1, 2))  # (N, 8 octants, 8 corners)
     near = (expected.min(2) < spacing / 8) & (expected.max(2) > -spacing / 8)
     return (2 * cells[:, None] + CORNERS)[near]
 
 
 def open_share(field: "SDF", resolution: int = 48) -> float:
-    """The share of the faces of the cube [-1, 1]^3 on which the field is negative: how far its surface runs out of it."""
+    """The share of the faces of the cube [-1, 1]^3 on which the field is negative: how far its surface leaves it open."""
     import torch
 
     axis = torch.linspace(-1, 1, resolution)
@@ -100,7 +103,7 @@ def open_share(field: "SDF", resolution: int = 48) -> float:
 
 
 def largest_component(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The connected part of `mesh` with the largest area, as IDR's evaluation keeps it (`plots.py`)."""
+    """The connected part of `mesh` with the largest area, as in IDR's evaluation (`plots.py`)."""
     labels = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
     area = np.bincount(labels, weights=mesh.area_faces)
     kept = mesh.copy()
@@ -116,11 +119,11 @@ def save(mesh: trimesh.Trimesh, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> trimesh.Trimesh:
-    """Read a mesh, keeping its vertex order; ValueError names the file when it holds no triangles."""
+    """Read a mesh, keeping its vertex order; ValueError names the file if it has no triangles."""
     try:
         mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
-    except Exception as error:  # a broken mesh can break its reader in many ways
+    except Exception as error:  # a broken mesh can fail in many ways
         raise ValueError(f"{path}: cannot be read as a mesh ({files.reason(error)})") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        raise ValueError(f"{path}: a mesh with triangles was expected, it has none")
+        raise ValueError(f"{path}: the mesh has no triangles")
     return mesh

@@ -2,7 +2,7 @@
 
     ROOT/config.toml                                scenes, tags, and which pictures make the 3-view, 4-view, ... set
     ROOT/version.txt                                one line, the `version` of that TOML
-    ROOT/SCENE/{image,mask}/                        one photograph and one mask a picture number, sorted by name
+    ROOT/SCENE/{image,mask}/                        one photograph and one mask per picture number, sorted by name
     ROOT/SCENE/cameras.npz                          world_mat_i (px_from_mm) and scale_mat_0 (mm_from_unit), 4x4
     ROOT/SCENE/full_head.obj                        the scan, in millimetres
     ROOT/SCENE/landmarks.txt, regions/NAME.txt      vertices of the scan
@@ -40,7 +40,7 @@ from PIL import Image
 from heads import files
 
 if TYPE_CHECKING:
-    from heads.scene import Scene  # torch takes two seconds to import, and the judge does without
+    from heads.scene import Scene  # torch takes two seconds to import, and scoring does not need it
 
 VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
 OFFICIAL = {"v1": "0.2", "v2": "0.4"}
@@ -53,47 +53,54 @@ MOST_MEGAPIXELS = 64  # of a photograph
 def read_config(root: str | Path, config: str | Path | None = None) -> dict[str, Any]:
     """The TOML of the folder `root`, checked against its version.txt."""
     root = Path(root)
-    version_file = root / "version.txt"
-    found = files.text(version_file).split("\n")[0].strip() if version_file.is_file() else None
-    if config is None and not (root / "config.toml").is_file():
-        config = next((name for name, version in OFFICIAL.items() if version == found), None)
-    path = _config_path(config or root / "config.toml")
+    version_file, found = root / "version.txt", _version(root)
+    path = _toml_path(root, config)
     settings = _read_toml(path)
     if found is None and config in OFFICIAL:
-        raise FileNotFoundError(f"{version_file}: no such file; H3DS {config} is not (or not completely) there")
+        raise FileNotFoundError(f"{version_file}: no such file; H3DS {config} is missing or incomplete")
     if found is not None and found != str(settings["version"]):
         raise ValueError(f"{version_file}: the data are version {found}, but {path} is for version {settings['version']}")
     return settings
 
 
+def _version(root: Path) -> str | None:
+    """The first line of version.txt, None if there is none."""
+    path = root / "version.txt"
+    return files.text(path).split("\n")[0].strip() if path.is_file() else None
+
+
+def _toml_path(root: Path, config: str | Path | None) -> Path:
+    """The TOML that lists the scenes below `root`."""
+    if config is None and not (root / "config.toml").is_file():
+        config = next((name for name, version in OFFICIAL.items() if version == _version(root)), None)
+    return _config_path(config or root / "config.toml")
+
+
 def scenes(root: str | Path, *, tag: str | None = None, config: str | Path | None = None) -> list[str]:
-    """Names of the scenes that the TOML lists, in its order, or of those that carry `tag`."""
+    """Names of the scenes that the TOML lists, in its order, or of those tagged `tag`."""
     listed = read_config(root, config)["scenes"]
     return [scene_id for scene_id, entry in listed.items() if tag is None or tag in entry.get("tags", [])]
 
 
-def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> "Scene":
-    """Photographs, masks and cameras of one scene; `views` is a number of views of the TOML, or a list of picture numbers.
+def scene_files(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> list[str]:
+    """What `load_scene` reads: the scene's table in the TOML (`PATH#scenes.NAME`), cameras, folders, requested pictures."""
+    folder, _, numbers, image_paths, mask_paths = _locate(root, scene_id, views, config)
+    pictures = [paths[number] for number in numbers for paths in (image_paths, mask_paths)]
+    used = (folder / "cameras.npz", folder / "image", folder / "mask", *pictures)
+    return [f"{_toml_path(Path(root), config)}#scenes.{scene_id}", *map(str, used)]
 
-    Only the pictures asked for are decoded. The unit frame is that of `scale_mat_0`, for all views.
+
+def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> "Scene":
+    """Photographs, masks and cameras of one scene; `views` is a number of views in the TOML, or a list of picture numbers.
+
+    Only the requested pictures are decoded. The unit frame is that of `scale_mat_0`, for all views.
     """
     import torch
 
     from heads import camera
     from heads.scene import Scene
 
-    folder, entry = scene_folder(root, scene_id, config)
-    numbers = _view_list(entry, views, f"{root}: scene {scene_id}")
-    cameras = _read_cameras(folder / "cameras.npz", scene_id)
-    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
-    if not isinstance(count, int):
-        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {files.shown(count)}, not the number of its pictures")
-    image_paths = _pictures(folder / "image", "img", count, scene_id)
-    mask_paths = _pictures(folder / "mask", "mask", count, scene_id)
-    wrong = [number for number in numbers if not 0 <= number < count]
-    if wrong:
-        raise ValueError(f"{root}: scene {scene_id}: there is no picture {wrong[0]}; it has pictures 0 to {count - 1}")
-
+    folder, cameras, numbers, image_paths, mask_paths = _locate(root, scene_id, views, config)
     mm_from_unit = _matrix(cameras, "scale_mat_0", folder, scene_id)
     images: list[np.ndarray] = []
     masks: list[np.ndarray] = []
@@ -133,14 +140,32 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     )
 
 
+def _locate(
+    root: str | Path, scene_id: str, views: int | Sequence[int], config: str | Path | None
+) -> tuple[Path, dict[str, np.ndarray], list[int], list[Path], list[Path]]:
+    """Folder, cameras, the requested picture numbers, and the paths of all images and masks of a scene."""
+    folder, entry = scene_folder(root, scene_id, config)
+    numbers = _view_list(entry, views, f"{root}: scene {scene_id}")
+    cameras = _read_cameras(folder / "cameras.npz", scene_id)
+    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
+    if not isinstance(count, int):
+        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {files.shown(count)}, not the number of its pictures")
+    image_paths, mask_paths = (
+        _pictures(folder / kind, stem, count, scene_id) for kind, stem in (("image", "img"), ("mask", "mask"))
+    )
+    if wrong := [number for number in numbers if not 0 <= number < count]:
+        raise ValueError(f"{root}: scene {scene_id}: there is no picture {wrong[0]}; it has pictures 0 to {count - 1}")
+    return folder, cameras, numbers, image_paths, mask_paths
+
+
 def scene_folder(root: str | Path, scene_id: str, config: str | Path | None) -> tuple[Path, dict[str, Any]]:
-    """Folder and TOML entry of a scene; a name from outside never leaves `root`."""
+    """Folder and TOML entry of a scene; a foreign name never leads out of `root`."""
     listed = read_config(root, config)["scenes"]
     if scene_id not in listed or scene_id in ("", ".", "..") or Path(scene_id).name != scene_id or "\\" in scene_id:
         raise ValueError(f"{root}: there is no scene {scene_id!r}; the TOML lists {', '.join(listed) or 'none'}")
     folder = Path(root) / scene_id
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; scene {scene_id} is listed in the TOML, but not there")
+        raise FileNotFoundError(f"{folder}: no such folder; scene {scene_id} is listed in the TOML, but missing")
     return folder, listed[scene_id]
 
 
@@ -153,13 +178,12 @@ def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], where: str)
         raise ValueError(f"{where} has no list of {views} views; the TOML has {', '.join(known) or 'none'}")
     numbers = known[str(views)] if isinstance(views, int) else views
     if not isinstance(numbers, Sequence) or not numbers or not all(isinstance(number, int) for number in numbers):
-        said = files.shown(numbers)
-        raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {said}")
+        raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {files.shown(numbers)}")
     return list(numbers)
 
 
 def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:
-    """The `count` pictures of a folder, sorted by name, img_2 before img_10; after a hole all would get another's camera."""
+    """The `count` pictures of a folder, sorted by name, img_2 before img_10; after a gap all would get the wrong camera."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; scene {scene_id} needs its pictures")
     paths = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
@@ -178,9 +202,9 @@ def _decode(path: Path, mode: str, scene_id: str) -> np.ndarray:
         with warnings.catch_warnings(), Image.open(path, formats=("JPEG", "PNG")) as picture:
             warnings.simplefilter("ignore")
             if picture.width * picture.height > 1e6 * MOST_MEGAPIXELS:
-                raise ValueError(f"it has {picture.width}x{picture.height} pixels, and {MOST_MEGAPIXELS} million are the most")
+                raise ValueError(f"it has {picture.width}x{picture.height} pixels; the limit is {MOST_MEGAPIXELS} million")
             return np.array(picture.convert(mode))
-    except Exception as error:  # a broken picture can break its decoder in many ways
+    except Exception as error:  # a broken picture can fail in many ways
         raise ValueError(f"{path}: not a picture that can be read (scene {scene_id}): {files.reason(error)}") from None
 
 
@@ -191,9 +215,9 @@ def _read_cameras(path: Path, scene_id: str) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(files.content(path)), allow_pickle=False) as arrays:
             if sum(member.file_size for member in arrays.zip.infolist()) > 1e6 * files.MOST_MB:
-                raise ValueError(f"unpacked it has more than {files.MOST_MB:g} MB")
+                raise ValueError(f"it unpacks to more than {files.MOST_MB:g} MB")
             return {key: arrays[key] for key in arrays.files if re.fullmatch(r"world_mat_\d+|scale_mat_0", key)}
-    except Exception as error:  # an archive can be broken in many ways, and so can the arrays in it
+    except Exception as error:  # an archive, or an array in it, can fail in many ways
         raise ValueError(f"{path}: the cameras of scene {scene_id} cannot be read ({files.reason(error)})") from None
 
 
@@ -203,18 +227,18 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
         raise ValueError(f"{folder / 'cameras.npz'}: scene {scene_id} has no {key}")
     matrix = np.asarray(cameras[key])
     if matrix.dtype.kind not in "fiu" or matrix.shape not in ((4, 4), (3, 4)) or not np.isfinite(matrix).all():
-        raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a finite 4x4 matrix: {_shown(matrix)}")
+        raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a finite 4x4 matrix: {_describe(matrix)}")
     full = np.eye(4)
     full[: len(matrix)] = matrix
     if key.startswith("scale"):
         scale = np.cbrt(np.linalg.det(full[:3, :3]))
         if scale <= 0 or np.abs(full[:3, :3].T @ full[:3, :3] / scale**2 - np.eye(3)).max() > 1e-3:
-            raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and shift")
+            raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and translation")
     return full
 
 
-def _shown(matrix: np.ndarray) -> str:
-    """The numbers of a small matrix, the size of a large one, the kind of what has none."""
+def _describe(matrix: np.ndarray) -> str:
+    """The numbers of a small matrix, the size of a large one, the kind of one that is not numeric."""
     if matrix.dtype.kind not in "fiu":
         return f"an array of kind {matrix.dtype.kind}"
     return str(matrix.tolist()) if matrix.size <= 16 else " x ".join(map(str, matrix.shape))
@@ -243,13 +267,12 @@ def write_scene(
     """Write one scene, whole or not at all: the same values give the same bytes.
 
     `images` (V, H, W, 3) uint8, `masks` (V, H, W) bool, `world_mat` (V, 4, 4) px_from_mm, `scale_mat` (4, 4)
-    mm_from_unit, landmarks and regions as vertices of `mesh_mm`. An older scene of that name is replaced.
+    mm_from_unit, landmarks and regions as vertices of `mesh_mm`. An existing scene of that name is replaced.
     """
     views, height, width = masks.shape
     assert images.shape == (views, height, width, 3) and images.dtype == np.uint8 and masks.dtype == np.bool_
     assert world_mat.shape == (views, 4, 4) and scale_mat.shape == (4, 4)
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", scene_id):
-        raise ValueError(f"a scene's name has letters, digits, _ and - only, not {scene_id!r}")
+    _check_name(scene_id)
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{scene_id}.", suffix=".part", dir=root))
@@ -273,12 +296,16 @@ def write_scene(
     return root / scene_id
 
 
+def _check_name(scene_id: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", scene_id):
+        raise ValueError(f"a scene's name may have letters, digits, _ and - only, not {scene_id!r}")
+
+
 def register(
     root: str | Path, scene_id: str, *, n_views: int, view_lists: Mapping[int, Sequence[int]], tags: Sequence[str] = ()
 ) -> None:
-    """Add or renew a scene in root/config.toml (and version.txt), safely while other processes do the same."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", scene_id):
-        raise ValueError(f"a scene's name has letters, digits, _ and - only, not {scene_id!r}")
+    """Add or update a scene in root/config.toml (and version.txt), safely while other processes do the same."""
+    _check_name(scene_id)
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(root / ".config.toml.lock"):
@@ -301,14 +328,14 @@ def register(
             ]
         text = "\n".join(lines) + "\n"
         if tomllib.loads(text) != settings:
-            raise ValueError(f"{root / 'config.toml'}: has more in it than scenes; add scene {scene_id} by hand")
+            raise ValueError(f"{root / 'config.toml'}: contains more than scenes; add scene {scene_id} by hand")
         for name, content in (("version.txt", f"{settings['version']}\n"), ("config.toml", text)):
             with files.replacing(root / name) as part:
                 part.write_text(content)
 
 
 def _toml(value: str | float | Sequence[Any]) -> str:
-    """A number, text or list as TOML (Python's own writing of them, with double quotes)."""
+    """A number, text or list as TOML (as Python writes them, but with double quotes)."""
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, (int, float)):
@@ -325,7 +352,7 @@ def _obj(mesh_mm: trimesh.Trimesh) -> str:
 
 
 def _put(new: Path, place: Path) -> None:
-    """Move a finished folder or file to its place; what was there goes only once the new one is in, and on the disk."""
+    """Move a finished folder or file to its place; what was there is removed only once the new one is in place, and on disk."""
     for path in filter(Path.is_file, (new, *new.rglob("*"))):
         files.to_disk(path)
     if not place.is_dir():
@@ -345,12 +372,12 @@ def _put(new: Path, place: Path) -> None:
 
 
 def _config_path(config: str | Path) -> Path:
-    """A TOML of the user's, or the one of H3DS "v1" or "v2" inside the h3ds package (not imported: that changes all logging)."""
+    """A user's TOML, or that of H3DS "v1" or "v2" inside the h3ds package (not imported: that changes all logging)."""
     if config not in OFFICIAL:
         return Path(config)
     spec = importlib.util.find_spec("h3ds")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"config {config!r} is inside the h3ds package, which is not installed: pip install h3ds==0.4.0")
+        raise FileNotFoundError(f"config {config!r} is part of the h3ds package, which is not installed: pip install h3ds==0.4.0")
     return Path(spec.submodule_search_locations[0]) / f"config_{config}.toml"
 
 
@@ -369,9 +396,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def official_package() -> Iterator[Any]:
-    """The class `H3DS` of the h3ds package 0.4.0, usable inside the `with` on today's NumPy, with nothing left behind.
+    """The class `H3DS` of the h3ds package 0.4.0, usable inside the `with` on today's NumPy, with nothing left changed.
 
-    The package needs `np.int`, gone since NumPy 1.24, and makes its logger class everybody's when imported.
+    The package needs `np.int`, gone since NumPy 1.24, and makes its logger class everyone's when imported.
     """
     logger_class, had_int = logging.getLoggerClass(), "int" in vars(np)
     try:
@@ -390,22 +417,22 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
     """Fetch the official data into `root` with the token in the environment variable H3DS_TOKEN; a second call resumes.
 
     The archive is checked by its MD5, unpacked aside, and moved in scene by scene, version.txt last. `fetch(file_id,
-    path)` brings the archive, from Google Drive unless another is given, and goes on with what an earlier call left.
+    path)` fetches the archive, by default from Google Drive, and resumes what an earlier call left.
     """
     root = Path(root)
     settings = _read_toml(_config_path(config))
     version = str(settings["version"])
     if "file_id" not in settings or "file_md5" not in settings:
         raise ValueError(f"{_config_path(config)}: there is nothing to download without `file_id` and `file_md5`")
-    if (root / "version.txt").is_file():
-        found = files.text(root / "version.txt").split("\n")[0].strip()
+    found = _version(root)
+    if found is not None:
         if found != version:
-            raise ValueError(f"{root}: holds version {found} already; version {version} needs a folder of its own")
+            raise ValueError(f"{root}: already holds version {found}; version {version} needs a folder of its own")
         if _is_complete(root, settings):
             return root
     token = os.environ.get("H3DS_TOKEN", "")
     if not token:
-        raise ValueError("H3DS is given on request: set the environment variable H3DS_TOKEN to the token that came with it")
+        raise ValueError("H3DS is available on request: set the environment variable H3DS_TOKEN to the token that came with it")
     aside = root / ".download"
     aside.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(aside / "lock"):
@@ -416,13 +443,13 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
             except ImportError:
                 raise
             except Exception as error:
-                said = files.reason(error)
-                raise ConnectionError(f"{archive}: the download broke off; call it again to go on ({said})") from error
+                reason = files.reason(error)
+                raise ConnectionError(f"{archive}: the download was interrupted; call it again to resume ({reason})") from error
         with archive.open("rb") as file:
             md5 = hashlib.file_digest(file, "md5").hexdigest()
         if md5 != settings["file_md5"]:
             os.replace(archive, broken := archive.with_suffix(".broken"))
-            raise ValueError(f"{broken}: MD5 is {md5}, expected {settings['file_md5']}; the next call fetches it anew")
+            raise ValueError(f"{broken}: MD5 is {md5}, expected {settings['file_md5']}; the next call fetches it again")
         unpacked = aside / "unpacked"
         shutil.rmtree(unpacked, ignore_errors=True)
         _unzip(archive, unpacked, token)
@@ -434,7 +461,7 @@ def download(root: str | Path, config: str | Path = "v2", *, fetch: Callable[[st
 
 
 def _is_complete(root: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether every file is there that the official package asks for."""
+    """Whether every file that the official package asks for is there."""
     for scene_id, entry in settings["scenes"].items():
         names = [name for i in range(int(entry["views"])) for name in (f"image/img_{i:04}.jpg", f"mask/mask_{i:04}.png")]
         if not all((root / scene_id / name).is_file() for name in ("full_head.obj", "cameras.npz", *names)):
@@ -443,16 +470,16 @@ def _is_complete(root: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def _fetch_from_drive(file_id: str, path: Path) -> None:
-    """Google Drive's file at `path`; what an earlier call fetched stays beside it as *.part and is gone on with."""
+    """Fetch a file from Google Drive to `path`; what an earlier call fetched is kept beside it as *.part and resumed."""
     import gdown  # here, since it comes with the h3ds package, and only a download needs it
 
     gdown.download(id=file_id, output=str(path), resume=True, quiet=not sys.stderr.isatty())
 
 
 def _unzip(archive: Path, folder: Path, token: str) -> None:
-    """Unpack an encrypted archive into a new folder, nothing outside it; with `unzip` where it is there, 30 times faster.
+    """Unpack an encrypted archive into a new folder, nothing outside it; with `unzip` if it is available, 30 times faster.
 
-    unzip gets the token through its environment, which only the user's own processes can read; `unzip -P` shows it to all.
+    unzip gets the token through its environment, which only the user's own processes can read; `unzip -P` shows it to everyone.
     """
     try:
         bundle = zipfile.ZipFile(archive)
@@ -468,7 +495,7 @@ def _unzip(archive: Path, folder: Path, token: str) -> None:
         needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
         if needed > free:
             folder.rmdir()
-            raise OSError(f"{archive}: refused, since it unpacks to {needed / 1e9:.0f} GB, and {free / 1e9:.0f} GB are free")
+            raise OSError(f"{archive}: refused, since it unpacks to {needed / 1e9:.0f} GB, but only {free / 1e9:.0f} GB are free")
         reason = "unzip"
         if shutil.which("unzip") and re.fullmatch(r"[^\s\"\\-][^\s\"\\]*", token) and token.isascii():
             environment = {**os.environ, "UNZIP": f"-P {token}"}
@@ -485,5 +512,5 @@ def _unzip(archive: Path, folder: Path, token: str) -> None:
         if not (place.is_dir() if member.is_dir() else place.is_file() and place.stat().st_size == member.file_size):
             shutil.rmtree(folder)
             raise ValueError(
-                f"{archive}: {member.filename} could not be unpacked ({reason}); is H3DS_TOKEN right, the disk full?"
+                f"{archive}: {member.filename} could not be unpacked ({reason}); is H3DS_TOKEN right, or the disk full?"
             )

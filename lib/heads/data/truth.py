@@ -1,4 +1,4 @@
-"""The scan of a scene, by which reconstructions are judged; apart from what a fit imports, so that no method can see it."""
+"""The scan of a scene, by which reconstructions are judged; kept apart from what a fit imports, so that no method can see it."""
 
 import re
 from pathlib import Path
@@ -12,6 +12,13 @@ from heads.metric import Truth
 
 MOST_MB = 1000  # of a scan
 NEEDED = ("face", "face_sphere")  # the regions that the scores use
+
+
+def truth_files(root: str | Path, scene_id: str) -> list[str]:
+    """What `load_truth` reads of a scene: its scan, landmarks if there are any, and regions."""
+    folder = Path(root, scene_id)
+    regions = folder / "regions"
+    return [str(path) for path in (folder / "full_head.obj", folder / "landmarks.txt", regions, *sorted(regions.glob("*.txt")))]
 
 
 def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = None) -> Truth:
@@ -46,9 +53,9 @@ def load_truth(root: str | Path, scene_id: str, *, config: str | Path | None = N
 
 
 def read_obj(path: str | Path, scene_id: str) -> trimesh.Trimesh:
-    """A Wavefront OBJ, vertices exactly as in the file: general readers split them along texture seams and drop the unused.
+    """A Wavefront OBJ, vertices exactly as in the file: general readers split them along texture seams and drop unused ones.
 
-    Polygons become fans; colours, texture and normals are left out.
+    Polygons become fans; colours, texture and normals are ignored.
     """
     path = Path(path)
     if not path.is_file():

@@ -52,6 +52,12 @@ class Lessons(NamedTuple):
     colours: Tensor  # (S, 3) in [-1, 1]; (0, 3) unless all priors have colours
 
 
+def check_several(of: Sequence[str]) -> None:
+    """ValueError for the average of a single prior."""
+    if len(of) == 1:
+        raise ValueError(f"priors: an average takes at least two priors, not {of[0]!r} alone")
+
+
 def average_weights(name: str, of: Sequence[Prior]) -> Prior:
     """The mean of the networks' parameters, tensor by tensor (`avg_model_parameters.py`: weight_norm's g and v separately).
 

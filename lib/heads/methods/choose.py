@@ -78,6 +78,14 @@ def trial(
     return trials
 
 
+def check(priors: Sequence[str], views: int, held_out: bool) -> None:
+    """ValueError for a choice that cannot be made: of a single prior, or with no photograph left to fit to."""
+    if len(priors) == 1:
+        raise ValueError(f"priors: a choice takes at least two priors, not {priors[0]!r} alone")
+    if held_out and views < 2:
+        raise ValueError(f"views: holding out a photograph takes at least two, not {views}")
+
+
 def choose(trials: Sequence[Trial]) -> str:
     """The prior whose trial has the smallest loss, the first of several alike; ValueError where the trials cannot be compared."""
     if not trials:

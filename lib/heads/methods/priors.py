@@ -4,9 +4,9 @@ A prior is named tensors. `geometry.*` is the implicit network; a prior trained 
 optimizers' `moments.*`. `idr.fit` takes what is there and makes the rest afresh, so it does not ask what kind of prior it has.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,6 +43,11 @@ def sphere(shape: sdf.Shape, seed: int) -> Prior:
 def single_scan(name: str, shape: sdf.Shape, epoch: int, reconstruction: Reconstruction) -> Prior:
     """Another person's reconstruction as a prior, as in BaseH3D-Net: IDR trained on all views of that one subject."""
     return Prior(name, shape, epoch, reconstruction.tensors)
+
+
+def restored(tensors: dict[str, Tensor], about: Mapping[str, Any]) -> Prior:
+    """The prior in a checkpoint: its tensors, and what its header says of them (name, shape, epoch)."""
+    return Prior(about["name"], sdf.Shape(**about["shape"]), about["epoch"], tensors)
 
 
 def carrying(prior: Prior, parts: Iterable[str]) -> Prior:

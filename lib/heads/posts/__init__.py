@@ -1,1 +1,1 @@
-"""What is told of results: tables, sentences and figures."""
+"""From results to posts: sentences, tables and figures."""

@@ -1,10 +1,10 @@
-"""The lesson of notebook 7: what becomes of the mean of networks' parameters as the networks learn, in numbers and as a figure.
+"""The lesson of notebook 7: what happens to the mean of networks' parameters as the networks learn, in numbers and in a figure.
 
-It trains small networks on small photographs, as IDR does, for a minute rather than a day.
+It trains small networks on small photographs, as IDR does, in a minute rather than a day.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -14,11 +14,10 @@ from heads.methods import average, idr, priors
 from heads.methods.priors import Prior
 from heads.posts import plots
 from heads.scene import Scene
-from heads.study import records as runs
 from heads.surface import sdf, trace, training
 from heads.surface.colour import ColourNetwork
 
-MEAN = "mean"  # what the mean of the parameters is called, beside the heads' names
+MEAN = "mean"  # the name of the mean of the parameters, beside the heads' names
 UNIT_BALL = math.pi / 6  # its share of the cube [-1, 1]^3
 LAPTOP = replace(
     idr.LAPTOP,
@@ -32,18 +31,33 @@ LAPTOP = replace(
     schedule="readme",
     muon_step_size=0.0,
     muon_colour_step_size=0.0,
-    step_size=1.5e-3,  # so that 200 steps go as far as some thousands of published ones
+    step_size=1.5e-3,  # so that 200 steps get as far as thousands of published ones
     cell_mm=6.0,
 )
 SMOKE = replace(LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2), colour_width=32, epochs=25, rays=64)
 PRESETS = {"PAPER": LAPTOP, "LAPTOP": LAPTOP, "SMOKE": SMOKE}  # the lesson is the same at any size
 
 
-def trained(scenes: Sequence[Scene], seeds: Sequence[int], config: idr.Config, *, every: int) -> dict[int, list[Prior]]:
-    """The networks of a fit to each scene, from a start of its seed: after the first step, every `every` steps, and the last."""
+def silent(label: str) -> training.OnStep:
+    """An `on_step` that says nothing."""
+    return lambda *_: None
+
+
+def trained(
+    scenes: Sequence[Scene],
+    seeds: Sequence[int],
+    config: idr.Config,
+    *,
+    every: int,
+    progress: Callable[[str], training.OnStep] = silent,
+) -> dict[int, list[Prior]]:
+    """The networks of a fit to each scene, started from its seed: after the first step, every `every` steps, and the last.
+
+    `progress` makes the `on_step` of a fit from its label.
+    """
     kept: dict[int, list[Prior]] = {}
     for scene, seed in zip(scenes, seeds, strict=True):
-        keep = _keeper(kept, scene.name, config.shape, every, runs.progress(f"{scene.name} from start {seed}"))
+        keep = _keeper(kept, scene.name, config.shape, every, progress(f"{scene.name} from start {seed}"))
         idr.fit(scene, priors.sphere(config.shape, seed), config, seed=seed, on_step=keep)
     return kept
 
@@ -58,7 +72,7 @@ def _keeper(kept: dict[int, list[Prior]], name: str, shape: sdf.Shape, every: in
 
 
 def course(start: str, kept: Mapping[int, Sequence[Prior]], scene: Scene, config: idr.Config) -> pd.DataFrame:
-    """For each step and each network, and the mean of their parameters, a row with `start`, `step`, `network` and `measures`."""
+    """A row with `start`, `step`, `network` and `measures` for each step and network, and for the mean of their parameters."""
     rows = []
     for step, networks in kept.items():
         for prior in (*networks, average.average_weights(MEAN, networks)):
@@ -69,7 +83,7 @@ def course(start: str, kept: Mapping[int, Sequence[Prior]], scene: Scene, config
 def measures(
     prior: Prior, of: Sequence[Prior], scene: Scene, config: idr.Config, resolution: int = 24
 ) -> dict[str, float | bool]:
-    """A prior against the mean of what the priors `of` say, and the loss with which a fit to `scene` would start from it."""
+    """A prior against the mean of the distances of the priors `of`, and the first loss of a fit to `scene` from it."""
     points = trace.lattice(resolution)
     values = average.mean_field([prior])(points)
     return {
@@ -81,7 +95,7 @@ def measures(
 
 
 def refusal(prior: Prior) -> str:
-    """The sentence with which a fit refuses the prior; empty where it would start."""
+    """The sentence with which a fit rejects the prior; empty if it would start."""
     try:
         priors.check_surface(prior)
     except ValueError as error:
@@ -90,7 +104,7 @@ def refusal(prior: Prior) -> str:
 
 
 def first_loss(prior: Prior, scene: Scene, config: idr.Config, rays: int = 1024) -> float:
-    """The loss of the first step of a fit to the scene from the prior, with or without a surface (`idr.fit` wants one)."""
+    """The loss of the first step of a fit to the scene from the prior, also without a surface (`idr.fit` requires one)."""
     generator = torch.Generator().manual_seed(0)
     geometry, look = priors.network(prior, generator=generator), ColourNetwork(config.colour_shape, generator)
     if weights := priors.part(prior, "colour"):
@@ -106,9 +120,9 @@ def first_loss(prior: Prior, scene: Scene, config: idr.Config, rays: int = 1024)
 
 
 def figure(rows: pd.DataFrame, fields: Mapping[str, sdf.SDF] | None = None) -> plots.Figure:
-    """The course of inside share, agreement and first loss by start; below, where they are given, sections of named fields.
+    """Inside share, overlap and first loss over the steps, by start; below them, if given, sections of named fields.
 
-    A section is the plane x = 0 of the unit frame, the face to the right: inside in colour, with the circle in which rays
+    A section is the plane x = 0 of the unit frame, the face to the right: the inside in colour, with the circle in which rays
     are traced.
     """
     chart = plots.Figure(figsize=(7.2, 2.6 if fields is None else 4.7), dpi=plots.DPI, facecolor="white", layout="constrained")
@@ -136,7 +150,9 @@ def figure(rows: pd.DataFrame, fields: Mapping[str, sdf.SDF] | None = None) -> p
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(plots.FAINT)
     panels[0].axhline(UNIT_BALL, color=plots.FAINT, linewidth=0.8, linestyle="--")
-    panels[0].text(0.98, UNIT_BALL - 0.07, "all that rays see", transform=panels[0].get_yaxis_transform(), ha="right", fontsize=7)
+    panels[0].text(
+        0.98, UNIT_BALL - 0.07, "all that rays reach", transform=panels[0].get_yaxis_transform(), ha="right", fontsize=7
+    )
     panels[0].set_ylim(0, 1)
     panels[1].set_ylim(0, 1.02)
     panels[2].set_ylim(bottom=0)

@@ -1,6 +1,6 @@
-"""What the original post's own numbers and files say: its ten heads, its schedule, and published numbers like with like.
+"""The original post's own numbers and files: its ten heads, its schedule, and published numbers compared like with like.
 
-The numbers stand in blog/original.csv and blog/schedule.csv, each with its source. Functions return MyST Markdown.
+The numbers are in blog/original.csv and blog/schedule.csv, each with its source. Functions return MyST Markdown.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from heads.posts import sentences as posts
 from heads.posts import stats, tables
-from heads.posts.sentences import REGIONS, Results, listed, mm
+from heads.posts.results import REGIONS, Results, label, read_csv
+from heads.posts.sentences import anchor, listed, mm, published
 
 NUMBERS = ("table", "prior", "epochs", "scan", "face", "head", "source", "bib")
 SETTINGS = ("setting", "value", "source", "bib")
@@ -19,18 +19,18 @@ SETTINGS = ("setting", "value", "source", "bib")
 
 @dataclass(frozen=True)
 class Original:
-    """The post's individual errors in mm (`numbers`: Table 1's cells, and the ten scans) and its schedule (`settings`)."""
+    """The post's single errors in mm (`numbers`: the cells of Table 1, and the ten scans) and its schedule (`settings`)."""
 
     numbers: pd.DataFrame
     settings: pd.DataFrame
 
     @property
     def scans(self) -> pd.DataFrame:
-        """One row for each of the scans on which the post's final mean rests."""
+        """One row for each scan of the post's final mean."""
         return self.numbers[self.numbers["table"] == "scans"]
 
     def setting(self, name: str) -> str:
-        """One value of the schedule; ValueError where it is not there exactly once."""
+        """One value of the schedule; ValueError unless there is exactly one."""
         rows = self.settings.loc[self.settings["setting"] == name, "value"]
         if len(rows) != 1:
             raise ValueError(f"schedule.csv: one row of {name} was expected, there are {len(rows)}")
@@ -40,17 +40,17 @@ class Original:
 def read(root: Path | str) -> Original:
     """The original's numbers and settings below `root`."""
     blog = Path(root) / "blog"
-    return Original(posts.read_csv(blog / "original.csv", NUMBERS), posts.read_csv(blog / "schedule.csv", SETTINGS))
+    return Original(read_csv(blog / "original.csv", NUMBERS), read_csv(blog / "schedule.csv", SETTINGS))
 
 
 # ---- two protocols in one table
 
 
 def like_with_like(results: Results) -> str:
-    """What the published numbers say when only those of the same program are compared."""
-    paper, tool = posts.published(results, "h3dnet", "ramon2021"), posts.published(results, "h3dnet", "h3ds")
-    ours, idr = posts.published(results, "baseh3d", "polak2022"), posts.published(results, "idr", "h3ds")
-    own = posts.published(results, "idr", "polak2022h3dnet")
+    """The published numbers compared within one program."""
+    paper, tool = published(results, "h3dnet", "ramon2021"), published(results, "h3dnet", "h3ds")
+    ours, idr = published(results, "baseh3d", "polak2022"), published(results, "idr", "h3ds")
+    own = published(results, "idr", "polak2022h3dnet")
     said = []
     for region in REGIONS:
         difference = ours[region] - tool[region]
@@ -61,10 +61,10 @@ def like_with_like(results: Results) -> str:
             f"on the {region} {lead} is lower by {mm(abs(difference))} mm ({values}), {share:.0%} of the spread between heads"
         )
     mixed = [region for region in REGIONS if (paper[region] > ours[region]) and not (tool[region] > ours[region])]
-    moral = f"That BaseH3D-Net appeared ahead on the {listed(mixed)} came from the mixture. " if mixed else ""
+    moral = f"BaseH3D-Net appeared ahead on the {listed(mixed)} only because two programs were mixed. " if mixed else ""
     gain = listed([f"from {mm(idr[region])} to {mm(ours[region])} mm on the {region}" for region in REGIONS])
     again = listed([f"{mm(own[region])} on the {region}" for region in REGIONS])
-    kept = "is there with one program too" if all(ours[r] < idr[r] for r in REGIONS) else "is not there with one program"
+    kept = "remains with one program" if all(ours[r] < idr[r] for r in REGIONS) else "does not remain with one program"
     return (
         f"With one program for all, {'; '.join(said)}. {moral}The gain over IDR {kept}: {gain} (by the authors' own runs of IDR: "
         f"from {again}, in mm)."
@@ -72,25 +72,23 @@ def like_with_like(results: Results) -> str:
 
 
 def paper_against_toolbox(results: Results) -> str:
-    """The methods of which both a number of the paper and one of the toolbox are published, side by side."""
+    """The published numbers of each method side by side: those of the paper and those of the toolbox."""
     views = results.views[0]
     few = results.published[results.published["views"] == views]
     rows = []
     for method in dict.fromkeys(few["method"]):
         for row in few[few["method"] == method].to_dict("records"):
-            rows.append([posts.label(method), row["protocol"], *(mm(row[region], row[f"{region}_std"]) for region in REGIONS)])
+            rows.append([label(results, method), row["protocol"], *(mm(row[region], row[f"{region}_std"]) for region in REGIONS)])
             rows[-1].append(tables.cite(row))
     caption = f"Published errors on H3DS from {stats.count(views)} photographs, sorted by method: two programs, two numbers."
-    return tables.grid(
-        ["Method", "Program", "face, mm", "head, mm", "Where from"], rows, posts.anchor(results, "programs"), caption
-    )
+    return tables.grid(["Method", "Program", "face, mm", "head, mm", "Source"], rows, anchor(results, "programs"), caption)
 
 
 # ---- the schedule
 
 
 def schedule(original: Original) -> str:
-    """The step size over the fine-tuning, as the shipped configuration and the stored state have it."""
+    """The step size over the fine-tuning, by the published configuration and the stored state."""
     start, stop = int(original.setting("start_epoch")), int(original.setting("stop_epoch"))
     step, factor = float(original.setting("first_step_size")), float(original.setting("factor"))
     milestones = [int(epoch) for epoch in original.setting("milestones").split()]
@@ -100,8 +98,8 @@ def schedule(original: Original) -> str:
         size = step * factor ** sum(epoch <= begin for epoch in milestones)
         rows.append([f"{begin} to {end}", f"{end - begin}", _decimal(size), _decimal(step)])
     sources = "; ".join(dict.fromkeys(tables.cite(row) for row in original.settings.to_dict("records")))
-    caption = f"The step size of the original fine-tuning, and what the post says of it. Sources: {sources}."
-    return tables.grid(["Epochs", "how many", "step size by the files", "by the post"], rows, "schedule", caption)
+    caption = f"The step size of the original fine-tuning, by its files and by the post. Sources: {sources}."
+    return tables.grid(["Epochs", "number", "step size by the files", "by the post"], rows, "schedule", caption)
 
 
 def _decimal(value: float) -> str:
@@ -125,7 +123,7 @@ def constant(original: Original) -> str:
 
 
 def chosen_on_test(original: Original) -> str:
-    """That the head on which the prior was chosen is among those of the mean, and what the mean is without it."""
+    """Whether the head on which the prior was chosen is among those of the final mean, and the mean without it."""
     cells, heads = original.numbers[original.numbers["table"] == "priors"], original.scans
     on = int(cells["scan"].iloc[0])
     if on not in set(heads["scan"]):
@@ -136,7 +134,7 @@ def chosen_on_test(original: Original) -> str:
         for region in REGIONS
     ]
     best = [region for region in REGIONS if (cells[region] >= cells.loc[_used(original), region].iloc[0]).all()]
-    lowest = f"; the one taken has the lowest error of all on the {listed(best)}" if best else ""
+    lowest = f"; the chosen one has the lowest error of all on the {listed(best)}" if best else ""
     return (
         f"Which head should be the prior, and for how long it should be fitted, was chosen by the errors on scan {on} among "
         f"{stats.count(len(cells))} priors{lowest}. Scan {on} is also one of the {stats.count(len(heads))} scans of the final "
@@ -145,14 +143,14 @@ def chosen_on_test(original: Original) -> str:
 
 
 def _used(original: Original) -> pd.Series:
-    """Which cells of Table 1 belong to the prior that the final mean uses."""
+    """Which cells of Table 1 belong to the prior of the final mean."""
     row, cells = original.scans.iloc[0], original.numbers
     return (cells["table"] == "priors") & (cells["prior"] == row["prior"]) & (cells["epochs"] == row["epochs"])
 
 
 def certainty(results: Results, original: Original) -> str:
-    """The interval of the post's mean over its scans, and whether H3D-Net's published mean of the same program lies in it."""
-    tool, said = posts.published(results, "h3dnet", "h3ds"), []
+    """The interval of the post's mean over its scans, and whether H3D-Net's mean by the same program lies inside."""
+    tool, said = published(results, "h3dnet", "h3ds"), []
     for region in REGIONS:
         found = stats.mean(original.scans.set_index("scan")[region])
         inside = "lies inside" if found.low <= tool[region] <= found.high else "lies outside"

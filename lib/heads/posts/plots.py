@@ -1,12 +1,16 @@
 """The look of every figure: calm, the same everywhere, legible to the colour-blind. The only importer of matplotlib and plotly.
 
 Heads are drawn in the data set's world: millimetres, y up, the face towards +z. An azimuth turns the camera about y to
-the head's left (+x), an elevation raises it, both in degrees. Nothing is cut away: a frame holds all that it is made for.
+the head's left (+x), an elevation raises it, both in degrees. Nothing is cropped: a frame contains everything it was made for.
+
+A figure that shows methods takes `looks`, the number in `PALETTE` of each method by its label, so that a method looks the same in
+every figure. Methods without a number get the free ones in their order.
 """
 
 import io
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -19,6 +23,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure as MatplotlibFigure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from matplotlib.path import Path as Path2D
 from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
@@ -33,7 +38,21 @@ if TYPE_CHECKING:
     from heads.scene import Scene  # with torch, which a picture of numbers does without
 
 INK, FAINT = "#2b2f36", "#8a9099"
-COLOURS = ("#3b6fa0", "#d1812c", "#4f9a73", "#9a5f97", "#7a7f87", "#b8a132")  # by lightness too, not by hue alone
+PALETTE = (  # colour and mark; they differ in lightness, hue and shape, so that the colour-blind can distinguish them
+    ("#3b6fa0", "o"),
+    ("#d1812c", "s"),
+    ("#4f9a73", "D"),
+    ("#9a5f97", "^"),
+    ("#7a7f87", "v"),
+    ("#dcc94f", "P"),
+    ("#1f2a54", "X"),
+    ("#b3263f", "*"),
+    ("#8cc4ea", "<"),
+    ("#6b4423", ">"),
+    ("#e58fb1", "p"),
+    ("#1d5f4f", "h"),
+)
+COLOURS = tuple(colour for colour, _ in PALETTE)  # of what is not a method
 CLAY = np.array([0.83, 0.81, 0.79])
 INSIDE = np.array([0.45, 0.47, 0.52])  # where a hole shows the back of a surface
 ERRORS = LinearSegmentedColormap.from_list("errors", ["#f4f1ec", "#f3d59a", "#e89a5b", "#c8544f", "#7d2a5e", "#2d1140"])
@@ -43,10 +62,18 @@ DPI = 150
 
 
 class Figure(MatplotlibFigure):
-    """A figure that a notebook shows by itself, without pyplot and its global state."""
+    """A figure that a notebook displays by itself, without pyplot and its global state."""
 
     def _repr_png_(self) -> bytes:
         return png(self)
+
+
+def _styles(names: Iterable[str], looks: Mapping[str, int] | None) -> dict[str, tuple[str, str]]:
+    """Colour and mark by name: those of its number in `looks`, else of the first number that no other name has."""
+    names, looks = list(dict.fromkeys(names)), looks or {}
+    taken = {looks[name] for name in names if name in looks}
+    free = (number for number in itertools.count() if number not in taken)
+    return {name: PALETTE[(looks[name] if name in looks else next(free)) % len(PALETTE)] for name in names}
 
 
 # ---- heads
@@ -73,15 +100,15 @@ def render(
 ) -> np.ndarray:
     """Orthographic picture (size, size, 3) uint8 of a mesh, as grey clay or, with `values` (N,) per vertex, as a heat map.
 
-    `limits` are the values at the two ends of the colours. Four rays a pixel; where a surface is seen from behind, it is
-    dark. `frame` gives several meshes one framing.
+    `limits` are the values at the two ends of the colours. There are four rays a pixel; the back of a surface is dark. `frame`
+    gives several meshes the same framing.
     """
     return _painted(mesh_mm, _seen(mesh_mm, azimuth, elevation, size, frame), values, limits)
 
 
 class _Seen(NamedTuple):
-    """What four rays a pixel meet: `ray` (n,) numbers those that meet a triangle, `face` (n,), `weights` say where in it, by its
-    three corners, `outside` (n,) whether its outer side. `camera`: as of `_camera`.
+    """What four rays a pixel hit: `ray` (n,) numbers the rays that hit a triangle, `face` (n,) is that triangle, `weights` are
+    the barycentric weights of its corners, and `outside` (n,) says whether its outer side was hit; `camera`: see `_camera`.
     """
 
     size: int
@@ -96,7 +123,7 @@ def _seen(mesh_mm: trimesh.Trimesh, azimuth: float, elevation: float, size: int,
     centre, half = frame if frame is not None else frame_of(mesh_mm)
     right, up, back = _camera(azimuth, elevation)
     relative = np.asarray(mesh_mm.vertices) - centre
-    across = relative @ np.stack([right, up], axis=1) / half  # (N, 2): where each vertex is in the picture, from -1 to 1
+    across = relative @ np.stack([right, up], axis=1) / half  # (N, 2): position of each vertex in the picture, from -1 to 1
     steps = (np.arange(2 * size) + 0.5) / size - 1
     uv = np.stack(np.meshgrid(steps, -steps), axis=-1).reshape(-1, 2)
     (left, low), (stop, high) = across.min(axis=0), across.max(axis=0)
@@ -123,7 +150,7 @@ def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _painted(mesh: trimesh.Trimesh, seen: _Seen, values: np.ndarray | None, limits: tuple[float, float] | None) -> np.ndarray:
-    """The picture (size, size, 3) uint8 of what is seen of a mesh."""
+    """The picture (size, size, 3) uint8 of the visible part of a mesh."""
     if values is not None and len(values) != len(mesh.vertices):
         raise ValueError(f"values must have one number for each of the {len(mesh.vertices)} vertices, not {len(values)}")
     right, up, back = seen.camera
@@ -150,7 +177,7 @@ def _painted(mesh: trimesh.Trimesh, seen: _Seen, values: np.ndarray | None, limi
 
 
 def head(mesh_mm: trimesh.Trimesh, truth: trimesh.Trimesh | None = None, *, size: int = 320) -> Figure:
-    """A head from the front, from three quarters and from the side; below it the truth in the same framing, where it is given."""
+    """A head from the front, from three quarters and from the side; below it, if given, the truth in the same framing."""
     rows = {"reconstruction": mesh_mm} if truth is None else {"reconstruction": mesh_mm, "ground truth": truth}
     shared = frame_of(*rows.values())
     cells = [[render(mesh, azimuth=a, elevation=e, size=size, frame=shared) for a, e in VIEWS.values()] for mesh in rows.values()]
@@ -163,13 +190,14 @@ def comparison(
     errors_mm: Mapping[str, np.ndarray],
     scores: Mapping[str, Mapping[str, float]],
     *,
+    looks: Mapping[str, int] | None = None,
     limit_mm: float = 10.0,
     size: int = 280,
 ) -> Figure:
-    """The truth above, and a row for each method: its surface in three views and, on the truth, its distance to it (N,) in mm.
+    """The truth on top, then a row for each method: its surface in three views and, on the truth, the distance to it (N,) in mm.
 
-    One framing and one scale of colours for all; `scores` (method -> name -> mm) are written beside the rows. A method without
-    mesh (it failed) is left out by its caller.
+    All rows share one framing and one colour scale; `scores` (method -> name -> mm) are written beside the rows. The caller
+    leaves out a method that failed and has no mesh.
     """
     shared = frame_of(truth_mm, *meshes_mm.values())
 
@@ -184,7 +212,10 @@ def comparison(
         said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
         names.append("\n".join([name, *said]))
     figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.5)
-    height = figure.get_size_inches()[1]
+    width, height = figure.get_size_inches()
+    for text, (colour, mark) in zip(figure.texts[1:], _styles(meshes_mm, looks).values(), strict=False):  # titles follow names
+        at = [0.485 / width], [text.get_position()[1]]  # between the name and the pictures
+        figure.add_artist(Line2D(*at, color=colour, marker=mark, markersize=5.5, linestyle="none"))
     first = figure.axes[0].get_position()
     middle = (first.y0 + first.y1) / 2
     axes = figure.add_axes((0.60, middle, 0.34, 0.11 / height))
@@ -199,7 +230,7 @@ def comparison(
 
 
 def photographs(scene: "Scene") -> Figure:
-    """The photographs that a method sees, each with the outline of its mask and its number in the data set."""
+    """The photographs that a method uses, each with the outline of its mask and its number in the data set."""
     cells = [[(image.numpy() * 255).round().astype(np.uint8) for image in scene.images]]
     figure = _grid(cells, [f"photograph {view}" for view in scene.views], [])
     for axes, mask in zip(figure.axes, scene.masks.numpy(), strict=True):
@@ -210,7 +241,7 @@ def photographs(scene: "Scene") -> Figure:
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str] = (), titles: Sequence[str] = ()) -> Figure:
-    """Pictures (H, W, 3) in rows, with a name for each row and a title for each column where they are given."""
+    """Pictures (H, W, 3) in rows, with names for the rows and titles for the columns, if given."""
     return _grid(rows, titles, names)
 
 
@@ -223,9 +254,9 @@ def _grid(
     beside: float = 0.25,
     width: float = 7.2,
 ) -> Figure:
-    """Pictures side by side without gaps, titles above the first row, row names at the left; all in inches.
+    """Pictures side by side without gaps, titles above the first row, row names on the left; all in inches.
 
-    `trim` narrows the columns to what is not white in any of them; `beside` is the room for the names of the rows.
+    `trim` crops columns of pixels that are white in every picture; `beside` is the space for the row names.
     """
     if not rows or not rows[0]:
         raise ValueError("there are no pictures to show")
@@ -265,15 +296,15 @@ def _grid(
 
 
 def plain(axes: Axes, size: float, *, grid: Literal["both", "x", "y"] = "both") -> None:
-    """Small ticks (`size` in points), a faint grid, no frame: the look of all axes."""
+    """The usual look of axes: small tick labels (`size` in points), a faint grid, no frame."""
     axes.tick_params(which="both", labelsize=size, colors=INK)
     axes.grid(True, axis=grid, color="#e4e6e9", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """How the losses of several fits fell: a panel for each term, a line for each fit, over its steps, values on a log scale."""
+def losses(histories: Mapping[str, Sequence[Mapping[str, float]]], looks: Mapping[str, int] | None = None) -> Figure:
+    """The losses of several fits over their steps: a panel for each term, a line for each fit, values on a log scale."""
     named = (key for rows in histories.values() for row in rows for key in row)
     terms = [key for key in dict.fromkeys(named) if key not in ("step", "epoch", "alpha")]
     if not terms:
@@ -284,11 +315,11 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(terms)))
     figure.subplots_adjust(left=0.065, right=0.99, top=1 - 0.25 / (2.1 + below), bottom=below / (2.1 + below), wspace=0.32)
     for axes, term in zip(panels, terms, strict=True):
-        for i, (name, rows) in enumerate(histories.items()):
+        for (name, rows), (colour, mark) in zip(histories.items(), _styles(histories, looks).values(), strict=True):
             points = [(row["step"], row[term]) for row in rows if term in row and row[term] > 0]
             if points:
-                style = ("-", "--", ":", "-.")[i // len(COLOURS) % 4]
-                axes.plot(*zip(*points, strict=True), style, color=COLOURS[i % len(COLOURS)], linewidth=1.2, label=name)
+                few = {"marker": mark, "markersize": 3.5, "markevery": 0.25}  # a mark every quarter of the panel
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, label=name, **few)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
@@ -301,7 +332,7 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 
 def _panels(regions: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
-    """A panel for each region, one above the other so that they can be read on a narrow screen; inches for each."""
+    """A panel for each region, one above the other to fit a narrow screen, each `height` inches high."""
     figure = Figure(figsize=(5.6, height * len(regions) + 0.5), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = list(np.atleast_1d(figure.subplots(len(regions), 1)))
@@ -313,18 +344,19 @@ def _panels(regions: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
 
 
 def _by_views(
-    lines: Mapping[str, Mapping[str, pd.DataFrame]], low: str, high: str, title: str, *, from_zero: bool
+    lines: Mapping[str, Mapping[str, pd.DataFrame]], title: str, looks: Mapping[str, int] | None, *, from_zero: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Means against the number of photographs, a line a method, with bars from `low` to `high` (columns, absolute)."""
+    """Means against the number of photographs, a line for each method, with bars between the columns `low` and `high`."""
     if not any(len(line) for methods in lines.values() for line in methods.values()):
         raise ValueError("there is nothing to draw: no method has a number for any number of photographs")
     figure, panels = _panels(list(lines), 2.6)
+    styles = _styles((name for methods in lines.values() for name in methods), looks)
     ticks = sorted({int(views) for methods in lines.values() for line in methods.values() for views in line.get("views", [])})
     for axes, methods in zip(panels, lines.values(), strict=True):
         for i, (name, line) in enumerate((name, line) for name, line in methods.items() if len(line)):
             shift = 2 ** (0.05 * (i - (len(methods) - 1) / 2))  # so that bars do not hide each other
-            bars = np.abs(line[[low, high]].to_numpy().T - line["mean"].to_numpy())
-            colour, mark = COLOURS[i % len(COLOURS)], "osD^vP"[i % 6]
+            bars = np.abs(line[["low", "high"]].to_numpy().T - line["mean"].to_numpy())
+            colour, mark = styles[name]
             look: dict[str, Any] = {"color": colour, "markersize": 4.5, "linewidth": 1.4, "capsize": 2.5, "elinewidth": 0.9}
             axes.errorbar(line["views"] * shift, line["mean"], bars, fmt=f"-{mark}", label=name, **look)
         axes.set_xscale("log", base=2)
@@ -339,7 +371,7 @@ def _by_views(
     return figure, panels
 
 
-def view_sweep(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+def view_sweep(lines: Mapping[str, Mapping[str, pd.DataFrame]], looks: Mapping[str, int] | None = None) -> Figure:
     """Error against the number of photographs: region -> method -> rows of views, mean, std (mm); bars are the std."""
     spread = {
         region: {
@@ -348,28 +380,26 @@ def view_sweep(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
         }
         for region, methods in lines.items()
     }
-    return _by_views(spread, "low", "high", "mean error, mm", from_zero=True)[0]
+    return _by_views(spread, "mean error, mm", looks, from_zero=True)[0]
 
 
-def view_gains(lines: Mapping[str, Mapping[str, pd.DataFrame]], other: str = "IDR") -> Figure:
+def view_gains(lines: Mapping[str, Mapping[str, pd.DataFrame]], other: str, looks: Mapping[str, int] | None = None) -> Figure:
     """Difference to another method against the number of photographs: rows of views, mean, low, high (mm); bars are intervals."""
-    figure, panels = _by_views(lines, "low", "high", f"mean difference to {other}, mm", from_zero=False)
+    figure, panels = _by_views(lines, f"mean difference to {other}, mm", looks, from_zero=False)
     for axes in panels:
         axes.axhline(0, color=INK, linewidth=0.9)
     return figure
 
 
 def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
-    """Error against computing time: region -> start -> rows of steps, seconds, mm; the steps stand at the points."""
+    """Error against computing time: region -> start -> rows of steps, seconds, mm; each point is labelled with its steps."""
     figure, panels = _panels(list(lines), 2.6)
     for axes, starts in zip(panels, lines.values(), strict=True):
         highest = pd.concat(starts.values()).groupby("steps")["mm"].max()
-        for i, (name, line) in enumerate(starts.items()):
-            axes.plot(
-                line["seconds"], line["mm"], f"-{'osD^vP'[i % 6]}", color=COLOURS[i], markersize=4.5, linewidth=1.4, label=name
-            )
+        for (name, line), (colour, mark) in zip(starts.items(), PALETTE, strict=False):
+            axes.plot(line["seconds"], line["mm"], f"-{mark}", color=colour, markersize=4.5, linewidth=1.4, label=name)
             for steps, seconds, error in line[["steps", "seconds", "mm"]].itertuples(index=False):
-                look: dict[str, Any] = {"fontsize": 7.5, "color": COLOURS[i], "ha": "center", "textcoords": "offset points"}
+                look: dict[str, Any] = {"fontsize": 7.5, "color": colour, "ha": "center", "textcoords": "offset points"}
                 axes.annotate(f"{steps:.0f}", (seconds, error), xytext=(0, 6 if error == highest[steps] else -11), **look)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -377,14 +407,14 @@ def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_ylabel("mean error, mm", fontsize=8.5, color=INK)
     panels[-1].set_xlabel(
-        "seconds for a head, from its photographs to its score; beside the points the steps", fontsize=8.5, color=INK
+        "seconds for a head, from its photographs to its score; numbers at the points are steps", fontsize=8.5, color=INK
     )
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5, frameon=False)
     return figure
 
 
 def growth(lines: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
-    """How costs grow: (title, axis) -> rows of size and seconds, on log scales; dotted, what would be linear."""
+    """How costs grow: (title, axis) -> rows of size and seconds, on log scales; a dotted line shows linear growth."""
     columns = 2
     figure = Figure(figsize=(5.6, 2.1 * -(-len(lines) // columns)), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
@@ -409,14 +439,15 @@ def growth(lines: Mapping[tuple[str, str], pd.DataFrame]) -> Figure:
     return figure
 
 
-def strips(values: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
-    """Errors of single heads: region -> method -> one number a head (mm), as points over a box (quartiles)."""
+def strips(values: Mapping[str, Mapping[str, pd.Series]], looks: Mapping[str, int] | None = None) -> Figure:
+    """Errors of single heads: region -> method -> one number for each head (mm), as points over a box of quartiles."""
     if not any(len(series) for methods in values.values() for series in methods.values()):
         raise ValueError("there is nothing to draw: no method has a number for any head")
     figure, panels = _panels(list(values), 2.6)
+    styles = _styles((name for methods in values.values() for name in methods), looks)
     for axes, methods in zip(panels, values.values(), strict=True):
-        for i, (_, series) in enumerate(methods.items()):
-            numbers, colour = series.dropna().to_numpy(), COLOURS[i % len(COLOURS)]
+        for i, (name, series) in enumerate(methods.items()):
+            numbers, (colour, mark) = series.dropna().to_numpy(), styles[name]
             if not len(numbers):
                 continue
             line = {"color": colour, "linewidth": 1.0}
@@ -433,7 +464,7 @@ def strips(values: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
                 **look,
             )
             beside = np.linspace(-0.16, 0.16, len(numbers)) if len(numbers) > 1 else np.zeros(1)
-            axes.plot(i + beside, numbers, "o", color=colour, markersize=3.8, alpha=0.9, markeredgewidth=0)
+            axes.plot(i + beside, numbers, mark, color=colour, markersize=4.5, alpha=0.9, markeredgewidth=0)
         axes.set_xticks(range(len(methods)), [name.replace(" ", "\n", 1) for name in methods])
         axes.set_xlim(-0.6, len(methods) - 0.4)
         axes.set_ylim(bottom=0)
@@ -442,9 +473,9 @@ def strips(values: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
 
 
 def choices(errors: Mapping[str, pd.DataFrame], losses: Mapping[str, pd.DataFrame]) -> Figure:
-    """Every head's errors from several priors (region -> heads x priors, mm), with the first one and those chosen marked.
+    """The errors of every head from several priors (region -> heads x priors, mm); the first and the chosen priors are marked.
 
-    `losses` (rule -> heads x priors, at most three rules): each takes the prior of the smallest, where a head has them all.
+    `losses` (rule -> heads x priors, at most three rules): a rule chooses the prior with the smallest loss if a head has all.
     """
     priors = {tuple(table.columns) for table in (*errors.values(), *losses.values())}
     if (
@@ -471,7 +502,7 @@ def choices(errors: Mapping[str, pd.DataFrame], losses: Mapping[str, pd.DataFram
 
 
 def distance_sketch() -> Figure:
-    """A signed distance function in two dimensions: its level lines around a head's outline, and sphere tracing along one ray."""
+    """A signed distance function in two dimensions: level lines around a head's outline, and sphere tracing along one ray."""
     face = "-50 55 -58 30 -60 12 -56 2 -66 -10 -75 -21 -66 -26 -60 -28 -63 -36 -58 -40 -61 -46 -56 -52 -59 -63 -50 -71"
     rest = "-32 -66 -20 -62 -18 -95 5 -99 28 -95 33 -55 50 -25 62 10 55 50 25 78 -15 80"
     knots = np.array(f"{face} {rest}".split(), dtype=float).reshape(-1, 2).T / 100
@@ -507,11 +538,11 @@ def distance_sketch() -> Figure:
     return figure
 
 
-# ---- heads to turn
+# ---- heads in 3D
 
 
 def heads(rows: Sequence[Mapping[str, trimesh.Trimesh]], *, azimuth: float = 30.0, size: int = 200) -> Figure:
-    """Rows of heads in one framing, each seen from three quarters, or from `azimuth` degrees, with its name above it."""
+    """Rows of heads in one framing, seen from `azimuth` degrees; a single row has the names above the heads."""
     shared = frame_of(*(mesh for row in rows for mesh in row.values()))
     sheets = [[render(mesh, azimuth=azimuth, size=size, frame=shared) for mesh in row.values()] for row in rows]
     if len(rows) == 1:
@@ -520,7 +551,7 @@ def heads(rows: Sequence[Mapping[str, trimesh.Trimesh]], *, azimuth: float = 30.
 
 
 def points(clouds: Mapping[str, np.ndarray]) -> Figure:
-    """Clouds of points (N, 3) of heads, by name, seen from the front, the nearer the darker, those at the back left out."""
+    """Point clouds (N, 3) of heads, by name, from the front; nearer points are darker, those at the back are left out."""
     figure = Figure(figsize=(7.2, 7.2 / len(clouds) + 0.25), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, cloud) in zip(np.atleast_1d(figure.subplots(1, len(clouds))), clouds.items(), strict=True):
@@ -548,10 +579,9 @@ def interactive(
     limits: tuple[float, float] | None = None,
     frame: Frame | None = None,
 ) -> go.Figure:
-    """A head to turn in the browser, as clay or, with `values` (N,) per vertex, as a heat map; simplified.
+    """A simplified head to rotate in the browser, as clay or, with `values` (N,) per vertex, as a heat map.
 
-    Coordinates are stored as whole tenths of a millimetre, so that a head takes little room. `frame` gives several heads
-    one framing.
+    Coordinates are stored as integer tenths of a millimetre to keep the file small. `frame` gives several heads the same framing.
     """
     small = simplify(mesh_mm, max_faces)
     tenths, largest = np.asarray(small.vertices * 10).round(), np.iinfo(np.int16).max
@@ -598,7 +628,7 @@ def interactive(
 
 
 def table(rows: pd.DataFrame) -> Styler:
-    """A table for a notebook: numbers with two decimals, a dash where there is none, failed rows in grey."""
+    """A table for a notebook: numbers with two decimals, a dash for a missing one, failed rows in grey."""
 
     def grey(row: pd.Series) -> list[str]:
         return [f"color: {FAINT}" if row.get("status") == "failed" else ""] * len(row)
@@ -607,18 +637,18 @@ def table(rows: pd.DataFrame) -> Styler:
 
 
 def png(figure: MatplotlibFigure) -> bytes:
-    """The figure as PNG, the same bytes each time: without date and version of the software."""
+    """The figure as PNG, with the same bytes each time: without the date and the version of the software."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figure.dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def small(content: bytes) -> bytes:
-    """A PNG with a palette of 256 colours, a third of the size: for pictures of many heads."""
+    """A PNG with a palette of 256 colours, a third of the size."""
     buffer = io.BytesIO()
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    # then k-means, for the cut alone leaves rare colours out: clothes of lilac came out white and pink; its last steps, in which
-    # less than a pixel in a hundred changes its colour, take longest and are not seen
+    # k-means afterwards, because the median cut alone drops rare colours (lilac clothes came out white and pink); it stops when
+    # fewer than one pixel in a hundred changes its colour, for the last steps take longest and are invisible
     rest = picture.width * picture.height // 100
     palette = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=rest, dither=Image.Dither.NONE)
     palette.save(buffer, format="PNG", optimize=True)
@@ -626,9 +656,9 @@ def small(content: bytes) -> bytes:
 
 
 def save(figure: MatplotlibFigure | go.Figure | np.ndarray, path: Path | str, *, palette: bool = False) -> None:
-    """Write a figure or a picture (H, W, 3) as PNG, or a head to turn as JSON, all or nothing; the folder is made.
+    """Write a figure or a picture (H, W, 3) as PNG, or a 3D head as JSON, whole or not at all; the folder is created.
 
-    With `palette` a PNG has 256 colours only.
+    With `palette`, a PNG has only 256 colours.
     """
     path = Path(path)
     if isinstance(figure, go.Figure):

@@ -1,7 +1,7 @@
-"""What the two protocols of `metric` see and what they do not, measured on meshes made for it: the page on reading the metric.
+"""What the two protocols of `metric` see and what they miss, measured on meshes with known errors: the page on the metric.
 
-A head is one of those that a study has drawn (`figures/STUDY/head_*.json`), simplified, so that neither the body model nor a run
-is needed. All numbers come out of `metric.score`; figures and sentences are made of them.
+The head is one that a study has drawn (`figures/STUDY/head_*.json`), simplified, so that neither the body model nor a run is
+needed. All numbers come from `metric.score`; figures and sentences are made from them.
 """
 
 import base64
@@ -18,7 +18,6 @@ import trimesh
 from heads import mesh, metric
 from heads.metric import Truth
 from heads.posts import plots
-from heads.study.records import METRICS
 
 NEITHER, MEASURED, ALIGNED = 0.0, 0.2, 0.5  # on the scale of plots.ERRORS
 FACE_MM = 95.0  # the region face_sphere of H3DS, around the tip of the nose
@@ -27,19 +26,19 @@ SPHERE_MM = 50.0  # radius
 Rows = dict[str, dict[str, float]]  # the name of a row -> column -> number
 
 
-# ---- the head that everything is shown on
+# ---- the head in all figures
 
 
 def first_scan(folder: Path | str) -> trimesh.Trimesh:
-    """The mesh, in mm, of the first scan that notebook 5 drew into a study's `folder`; whose that is depends on the errors."""
+    """The mesh, in mm, of the first scan that notebook 5 drew in 3D into a study's `folder`; which one depends on the errors."""
     paths = sorted(Path(folder).glob("head_*_truth.json"))
     if not paths:
-        raise FileNotFoundError(f"{folder}: a scan to turn, head_*_truth.json, was expected; notebook 5 draws those of a study")
+        raise FileNotFoundError(f"{folder}: a 3D scan, head_*_truth.json, was expected; notebook 5 draws those of a study")
     return read_head(paths[0])
 
 
 def read_head(path: Path | str) -> trimesh.Trimesh:
-    """The mesh, in mm, of a head that `plots.interactive` drew and `plots.save` wrote; ValueError names a file that is none."""
+    """The mesh, in mm, of a head that `plots.interactive` drew and `plots.save` wrote; ValueError names an invalid file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such head; notebook 5 draws those of a study into figures/")
@@ -50,15 +49,15 @@ def read_head(path: Path | str) -> trimesh.Trimesh:
             for axis in ("x", "y", "z", "i", "j", "k")
         )
     except (UnicodeDecodeError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"{path}: a head to turn was expected, as plots.interactive draws it ({error!r})") from None
+        raise ValueError(f"{path}: a 3D head was expected, as plots.interactive draws it ({error!r})") from None
     return trimesh.Trimesh(np.stack([x, y, z], axis=1) / 10, np.stack([i, j, k], axis=1).astype(np.int64), process=False)
 
 
 def as_scan(head_mm: trimesh.Trimesh, name: str = "head") -> Truth:
-    """The mesh as a scan with regions told by place, for a head that looks towards +z and stands in the middle.
+    """The mesh as a scan whose regions are found by position, for a centred head that looks towards +z.
 
-    `face_sphere` is as in H3DS. `face`, on which the head score is aligned, is by hand in H3DS and by anatomy in the built-in
-    set; here it is what lies in front of the ears and below the hair, between heights that suit a built-in head.
+    `face_sphere` is as in H3DS. `face`, on which the head score is aligned, is marked by hand in H3DS and by anatomy in the
+    built-in set; here it is what lies in front of the ears and below the hair, between heights that suit a built-in head.
     """
     vertices, tip = np.asarray(head_mm.vertices), nose_tip(head_mm)
     low, high = tip[1] - 75, tip[1] + 90
@@ -75,7 +74,7 @@ def nose_tip(head_mm: trimesh.Trimesh) -> np.ndarray:
 
 
 def regions_figure(head_mm: trimesh.Trimesh) -> plots.Figure:
-    """Where the two scores align and measure: dark where both, light where they only measure, pale where neither."""
+    """Where the two scores align and measure: dark for both, light for measured only, pale for neither."""
     truth, rows = as_scan(head_mm.subdivide()), []  # finer, so that the borders are smooth
     for name, elsewhere in (("face", NEITHER), ("head", MEASURED)):
         inside = np.zeros(len(truth.mesh_mm.vertices), dtype=bool)
@@ -87,7 +86,7 @@ def regions_figure(head_mm: trimesh.Trimesh) -> plots.Figure:
 
 
 def _triangles_apart(head_mm: trimesh.Trimesh) -> trimesh.Trimesh:
-    """The mesh with three vertices of its own for each triangle, so that one may differ in colour, and the normals it had."""
+    """The mesh with three separate vertices for each triangle, so that colours may differ, and its original normals."""
     corners = head_mm.faces.reshape(-1)
     faces = np.arange(len(corners)).reshape(-1, 3)
     return trimesh.Trimesh(head_mm.vertices[corners], faces, vertex_normals=head_mm.vertex_normals[corners], process=False)
@@ -97,8 +96,8 @@ def _triangles_apart(head_mm: trimesh.Trimesh) -> trimesh.Trimesh:
 
 
 def floor(cells_mm: Sequence[float] = (1, 2, 3, 4, 5)) -> pd.DataFrame:
-    """A perfect sphere meshed by marching cubes with each cell size, scored on all of it: `cell_mm`, `toolbox`, `rigid` in mm."""
-    centre_mm = np.array([0.31, 0.17, 0.43])  # nowhere special between the points of the grids
+    """A perfect sphere meshed by marching cubes at each cell size, scored everywhere: `cell_mm`, `toolbox`, `rigid` in mm."""
+    centre_mm = np.array([0.31, 0.17, 0.43])  # at no special place of the grids
     ball = trimesh.creation.icosphere(subdivisions=4, radius=SPHERE_MM)
     ball.apply_transform(trimesh.transformations.rotation_matrix(1.0, [1, 2, 3])).apply_translation(centre_mm)
     truth = Truth("sphere", ball, {}, {"face": np.arange(len(ball.vertices))})
@@ -117,12 +116,12 @@ def floor(cells_mm: Sequence[float] = (1, 2, 3, 4, 5)) -> pd.DataFrame:
 
 
 def floor_cells(rows: pd.DataFrame) -> float:
-    """The toolbox's error of a perfect sphere in grid cells: the mean of what `floor` found."""
+    """The toolbox's error of a perfect sphere in grid cells, the mean over the rows of `floor`."""
     return float((rows["toolbox"] / rows["cell_mm"]).mean())
 
 
 def floor_figure(rows: pd.DataFrame) -> plots.Figure:
-    """The error of a perfect sphere against the cell of the grid that it was meshed on, in both protocols."""
+    """The error of a perfect sphere against the cell size of its mesh, in both protocols."""
     figure, axes = _panel("grid cell, mm", "error of a perfect sphere, mm")
     for i, protocol in enumerate(metric.PROTOCOLS):
         axes.plot(rows["cell_mm"], rows[protocol], "o-", color=plots.COLOURS[i], markersize=4, linewidth=1.2, label=protocol)
@@ -135,12 +134,12 @@ def floor_figure(rows: pd.DataFrame) -> plots.Figure:
 
 
 def floor_said(rows: pd.DataFrame, cell_mm: float) -> str:
-    """How large the floor is, in cells, and in mm for cells of `cell_mm`."""
+    """The size of the floor in cells, and in mm for cells of `cell_mm`."""
     line = floor_cells(rows)
     return (
-        f"The toolbox gives a perfect sphere {line:.2f} of a cell: with cells of {cell_mm:g} mm, as the preset for laptops makes "
-        f"them, {line * cell_mm:.2f} mm. The rigid protocol gives the same spheres at most {rows['rigid'].max():.2f} mm, "
-        "which is how far flat triangles stay behind a round surface."
+        f"The toolbox gives a perfect sphere an error of {line:.2f} of a cell: with cells of {cell_mm:g} mm, as in the preset "
+        f"for laptops, {line * cell_mm:.2f} mm. The rigid protocol gives the same spheres at most {rows['rigid'].max():.2f} mm, "
+        "the distance between flat triangles and a round surface."
     )
 
 
@@ -148,7 +147,7 @@ def floor_said(rows: pd.DataFrame, cell_mm: float) -> str:
 
 
 def scaled(truth: Truth, factors: Sequence[float] = (0.95, 0.975, 1.0, 1.025, 1.05)) -> pd.DataFrame:
-    """The scan itself, made smaller and larger about the origin, as a prediction: `factor` and the four scores."""
+    """The scan itself, scaled about the origin, as a prediction: `factor` and the scores."""
     return pd.DataFrame([{"factor": factor} | metric.score(_resized(truth.mesh_mm, factor), truth) for factor in factors])
 
 
@@ -157,7 +156,7 @@ def _resized(head_mm: trimesh.Trimesh, factor: float) -> trimesh.Trimesh:
 
 
 def scale_heads(truth: Truth, rows: pd.DataFrame) -> plots.Figure:
-    """The smallest, the true and the largest head of `scaled` in one framing, with what each protocol says of them."""
+    """The smallest, the true and the largest head of `scaled` in one framing, with the scores of each protocol."""
     factors = rows["factor"].to_numpy()
     chosen = [int(factors.argmin()), int(np.abs(factors - 1).argmin()), int(factors.argmax())]
     heads = [_resized(truth.mesh_mm, factors[row]) for row in chosen]
@@ -171,7 +170,7 @@ def scale_heads(truth: Truth, rows: pd.DataFrame) -> plots.Figure:
 
 
 def scale_figure(rows: pd.DataFrame) -> plots.Figure:
-    """The four scores against the size of the prediction."""
+    """The scores against the size of the prediction."""
     figure, axes = _panel("size of the prediction, times that of the scan", "error, mm")
     for i, protocol in enumerate(metric.PROTOCOLS):
         for score, style in (("face", "o-"), ("head", "s--")):
@@ -185,8 +184,8 @@ def scale_figure(rows: pd.DataFrame) -> plots.Figure:
 
 
 def scale_said(rows: pd.DataFrame) -> str:
-    """What a wrong size costs: the largest scores of either protocol, and what remains of a wrong size on the face."""
-    largest = {name: float(rows[name].max()) for name in METRICS}
+    """What a wrong size costs: the largest scores of either protocol."""
+    largest = rows.drop(columns="factor").max()
     per_cent = 100 * float((rows["factor"] - 1).abs().max())
     blind = max(largest["face_toolbox_mm"], largest["head_toolbox_mm"])
     return (
@@ -195,11 +194,11 @@ def scale_said(rows: pd.DataFrame) -> str:
     )
 
 
-# ---- surplus and holes
+# ---- too much and too little
 
 
 def variants(truth: Truth) -> dict[str, trimesh.Trimesh]:
-    """The scan itself as a prediction; with a hat that nobody wears; without the back of the head; without one cheek."""
+    """Predictions: the scan itself, with a hat, without the back of the head, and without one cheek."""
     head_mm, tip = truth.mesh_mm, nose_tip(truth.mesh_mm)
     centres = head_mm.triangles_center
     (_, _, back), (_, top, front) = head_mm.bounds
@@ -237,7 +236,7 @@ def variants_figure(heads_mm: Mapping[str, trimesh.Trimesh], scores: Rows) -> pl
 
 
 def scores_table(scores: Rows, first: str) -> str:
-    """The four scores of several predictions as a table in Markdown; `first` is the head of the column of names."""
+    """The scores of several predictions as a Markdown table; `first` is the heading of the column of names."""
     order = [(score, protocol) for score in metric.SCORES for protocol in metric.PROTOCOLS]
     lines = [
         f"| {first} | " + " | ".join(f"{score}, {protocol}" for score, protocol in order) + " |",
@@ -252,9 +251,9 @@ def scores_table(scores: Rows, first: str) -> str:
 
 
 def weighting(truth: Truth, *, bump_mm: float = 8.0) -> Rows:
-    """One surface against one prediction, whose nose is too long by `bump_mm`, with the scan's vertices spread in three ways.
+    """One surface against a prediction whose nose is too long by `bump_mm`, with the scan's vertices distributed in three ways.
 
-    The scan is cut into finer triangles around the nose, or along the rim of the face: its surface stays what it was. Columns:
+    Triangles of the scan are cut into four around the nose, or along the rim of the face; its surface stays the same. Columns:
     `vertices` in the face, the `score` (face, rigid), and `by_area`, the same errors weighted by the area around each vertex.
     """
     head_mm, tip = truth.mesh_mm, nose_tip(truth.mesh_mm)
@@ -273,7 +272,7 @@ def weighting(truth: Truth, *, bump_mm: float = 8.0) -> Rows:
 
 
 def _finer(head_mm: trimesh.Trimesh, tip: np.ndarray, low_mm: float, high_mm: float) -> trimesh.Trimesh:
-    """The mesh with the triangles between two distances from the nose cut into four; the surface is the same."""
+    """The mesh with the triangles between two distances from the nose cut into four; the surface stays the same."""
     distance = np.linalg.norm(head_mm.triangles_center - tip, axis=1)
     chosen = np.flatnonzero((distance >= low_mm) & (distance < high_mm))
     if len(chosen) == 0:
@@ -283,7 +282,7 @@ def _finer(head_mm: trimesh.Trimesh, tip: np.ndarray, low_mm: float, high_mm: fl
 
 
 def weighting_table(rows: Rows) -> str:
-    """What `weighting` found, as a table in Markdown."""
+    """The rows of `weighting` as a Markdown table."""
     lines = ["| the scan's mesh | vertices in the face | face, rigid | weighted by area |", "| :-- | --: | --: | --: |"]
     for name, row in rows.items():
         lines.append(f"| {name} | {row['vertices']:.0f} | {row['score']:.2f} | {row['by_area']:.2f} |")
@@ -291,7 +290,7 @@ def weighting_table(rows: Rows) -> str:
 
 
 def weighting_said(rows: Rows) -> str:
-    """How far the score and the mean over the area differ between meshes of one surface."""
+    """How much the score and the mean by area differ between meshes of one surface."""
     score, by_area = ([row[column] for row in rows.values()] for column in ("score", "by_area"))
     return (
         f"The score lies between {min(score):.2f} and {max(score):.2f} mm; weighted by area, the same errors are between "
@@ -300,7 +299,7 @@ def weighting_said(rows: Rows) -> str:
 
 
 def _panel(x: str, y: str) -> tuple[plots.Figure, Any]:
-    """An empty figure with one panel in the look of the others."""
+    """An empty figure with one panel in the usual look."""
     figure = plots.Figure(figsize=(5.4, 3.0), dpi=plots.DPI, facecolor="white", layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(x, fontsize=8, color=plots.INK)

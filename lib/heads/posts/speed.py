@@ -1,6 +1,6 @@
-"""What the posts say of speed, from results/bench.csv, which `make bench` writes, and bench_gpu.csv: tables, and lines to plot.
+"""Speed in the posts, from results/bench.csv, which `make bench` writes, and bench_gpu.csv: sentences, tables, lines to plot.
 
-A name such as `step_by_rays_1024_ms` is a point of a curve: what was measured, by what it grows, how much of that, and the unit.
+A name such as `step_by_rays_1024_ms` is a point of a curve: what was measured, what it grows with, how much of that, the unit.
 """
 
 import re
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heads.posts import sentences as posts
 from heads.posts import tables
-from heads.posts.sentences import REGIONS
+from heads.posts.results import REGIONS, read_csv
+from heads.posts.sentences import listed
 
 COLUMNS = ("name", "value", "unit", "machine", "commit")
 POINT = re.compile(r"(?P<what>\w+)_by_(?P<by>[a-z]+)_(?P<size>\d+)(_(?P<region>face|head))?_(?P<unit>s|ms|mm)")
@@ -54,9 +54,9 @@ SINGLE = {  # rows of the table, in its order
 
 
 def read(root: Path | str, name: str = "bench") -> pd.DataFrame:
-    """The rows of results/bench.csv below `root`, or of another machine's; an error names the file that is not well."""
+    """The rows of results/NAME.csv below `root`; FileNotFoundError or ValueError names the invalid file."""
     path = Path(root, "results", f"{name}.csv")
-    rows = posts.read_csv(path, COLUMNS)
+    rows = read_csv(path, COLUMNS)
     wrong = rows[~np.isfinite(pd.to_numeric(rows["value"], errors="coerce"))]
     if len(wrong):
         raise ValueError(f"{path}: numbers were expected, {wrong['name'].iloc[0]} is {wrong['value'].iloc[0]}")
@@ -64,7 +64,7 @@ def read(root: Path | str, name: str = "bench") -> pd.DataFrame:
 
 
 def points(bench: pd.DataFrame) -> pd.DataFrame:
-    """The points of all curves: `what`, `by`, `size`, `region` ("" where it is no error), `unit`, `value`."""
+    """The points of all curves: `what`, `by`, `size`, `region` (empty for anything but an error), `unit`, `value`."""
     found = [
         match.groupdict("") | {"value": value}
         for name, value in zip(bench["name"], bench["value"], strict=True)
@@ -74,7 +74,7 @@ def points(bench: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_lines(bench: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
-    """Region -> start -> rows of `steps`, `seconds` and `mm`: the error of a head against the time that it was given."""
+    """Region -> start -> rows of `steps`, `seconds` and `mm`: the error of a head against the seconds spent on it."""
     all_points = points(bench)
     lines: dict[str, dict[str, pd.DataFrame]] = {}
     for region in REGIONS:
@@ -89,7 +89,7 @@ def error_lines(bench: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
 
 
 def growth_lines(bench: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """(title, axis) -> rows of `size` and `seconds`, the smallest first: how cost grows, where it was measured at two sizes."""
+    """(title, axis) -> rows of `size` and `seconds`, the smallest first, for each cost that was measured at two sizes or more."""
     all_points = points(bench)
     lines = {}
     for (what, by), title in GROWS.items():
@@ -101,45 +101,45 @@ def growth_lines(bench: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
 
 
 def exponent(line: pd.DataFrame) -> float:
-    """The power of its size with which a cost grows, between the smallest and the largest measured; 1 is linear."""
+    """The power of the size with which a cost grows, from the smallest to the largest measured size; 1 is linear."""
     first, last = line.iloc[0], line.iloc[-1]
     return float(np.log(last["seconds"] / first["seconds"]) / np.log(last["size"] / first["size"]))
 
 
 def growth(bench: pd.DataFrame) -> str:
-    """A table of how each cost grows, over what range."""
+    """A table of how each cost grows, and over what range."""
     rows = []
     for (title, axis), line in growth_lines(bench).items():
         ends = [f"{line['size'].iloc[i]:,}" for i in (0, -1)]
         cost = [f"{1000 * line['seconds'].iloc[i]:,.0f}" for i in (0, -1)]
         rows.append([title, axis, *ends, *cost, f"{exponent(line):.2f}".replace("-0.00", "0.00")])
     header = ["What", "grows with", "from", "to", "ms", "ms at the end", "power"]
-    caption = "How the time grows: with this power of the number in question, between the ends; a power of one is linear."
+    caption = "How the time grows: with this power of the size, between the two sizes given; a power of one is linear."
     return tables.grid(header, rows, "speed-growth", caption)
 
 
 def costs(bench: pd.DataFrame, anchor: str = "speed-costs") -> str:
-    """A table of single measurements, and of the memory of each group of them."""
+    """A table of single measurements, and the most memory that a group of them took."""
     value = {row["name"]: (row["value"], row["unit"]) for row in bench.to_dict("records")}
     rows = [[title, f"{value[name][0]:.3g}", value[name][1]] for name, title in SINGLE.items() if name in value]
     peaks = {name: number for name, (number, _) in value.items() if name.startswith("peak_of_") and name != "peak_of_floor_mb"}
     if peaks:
         rows.append(["the most memory of any group", f"{max(peaks.values()):.0f}", "MB"])
     commits = bench.groupby("machine", sort=False)["commit"].unique()
-    where = "; ".join(f"{machine}, at {posts.listed([commit[:7] for commit in at])}" for machine, at in commits.items())
+    where = "; ".join(f"{machine}, at {listed([commit[:7] for commit in at])}" for machine, at in commits.items())
     return tables.grid(["What", "Value", "Unit"], rows, anchor, f"What things cost: `make bench` on {where}.")
 
 
 def conclusion(bench: pd.DataFrame) -> str:
-    """What a head takes, how near that comes to the best of its curve, and what the remembered grid saves; as far as measured."""
+    """The cost of a head, how close it comes to the best of its curve, and what the remembered grid saves, as far as measured."""
     value = dict(zip(bench["name"], bench["value"], strict=True))
     said = []
     if {"seconds_per_head", "face_error_per_head_over_the_best"} <= set(value):
         more = value["face_error_per_head_over_the_best"] - 1
         near = f"{more:.0%} above" if more > 0.005 else "that of"
         said.append(
-            f"A head from three photographs and one other head takes {value['seconds_per_head']:.1f} seconds, read, fitted, "
-            f"extracted and scored; its face error is {near} the lowest of its curve."
+            f"A head from three photographs and one other head takes {value['seconds_per_head']:.1f} seconds, from reading "
+            f"the photographs to the score; its face error is {near} the lowest of its curve."
         )
     if "published_step_speedup" in value:
         said.append(
@@ -150,19 +150,19 @@ def conclusion(bench: pd.DataFrame) -> str:
 
 
 def published_size(gpu: pd.DataFrame, bench: pd.DataFrame) -> str:
-    """What a head at the published size takes on a GPU, and what its steps would on the other machine; as far as measured."""
+    """The cost of a head at the published size on a GPU, and of its steps on the other machine, as far as measured."""
     there, here = (dict(zip(table["name"], table["value"], strict=True)) for table in (gpu, bench))
     said = []
     if {"published_head_s", "published_head_face_mm"} <= set(there):
         said.append(
             f"A head at the published size, with all its {STEPS:,} steps from a sphere, takes {there['published_head_s']:.0f} "
-            "seconds, read, fitted, extracted and scored, "
+            "seconds from reading the photographs to the score, "
             f"and has an error of {there['published_head_face_mm']:.2f} mm on the face."
         )
     if {"cached_tracing_step_s", "published_tracing_step_s"} <= set(here):
         ours, published = (STEPS * here[f"{way}_tracing_step_s"] / 60 for way in ("cached", "published"))
         said.append(
-            f"On the machine of the tables above, at the seconds of a step there, so many steps would take {ours:.0f} minutes, "
+            f"On the machine of the tables above, at its seconds for a step, the same steps would take {ours:.0f} minutes, "
             f"and with the published tracing {published / 60:.0f} hours."
         )
     return " ".join(said)

@@ -1,7 +1,7 @@
-"""Statistics over subjects: spread, paired differences with a bootstrap interval, and what may be said of them.
+"""Statistics over subjects: spread, paired differences with a bootstrap interval, and sentences that say no more than these.
 
-A method's error on a subject is one number, the mean over its seeds; subjects are what is drawn anew. An interval is the
-percentile bootstrap's, 95 %, of a mean over subjects, from 10,000 draws (Efron 1979).
+A method's error on a subject is one number, the mean over its seeds; the bootstrap resamples subjects. An interval is the 95 %
+percentile bootstrap interval of a mean over subjects, from 10,000 draws (Efron 1979).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over `n` subjects, its population standard deviation, and its interval; NaN where there are too few for it."""
+    """A mean over `n` subjects, its population standard deviation, and its interval, which is NaN for fewer than `LEAST`."""
 
     mean: float
     std: float
@@ -46,7 +46,7 @@ class Paired:
 
     @property
     def told(self) -> str:
-        """`lower` or `higher` where the interval excludes 0, else nothing."""
+        """`lower` or `higher` where the interval excludes 0, else the empty string."""
         return "lower" if self.high < 0 else "higher" if self.low > 0 else ""
 
     @property
@@ -56,10 +56,10 @@ class Paired:
 
 @dataclass(frozen=True)
 class Choice:
-    """What comes of choosing one prior for each subject: the errors, and in how many of `n` subjects the choice was the best.
+    """The result of choosing one prior for each subject: the errors, and for how many of `n` subjects the choice was the best.
 
-    The errors (n,), by subject, are those of the chosen prior, of the best (which only the scan tells), of always the first,
-    and the mean over the `priors` priors, which is what a prior drawn at random has to expect.
+    The errors (n,), by subject, are those of the chosen prior, of the best (known only from the scan), of always the first, and
+    the mean over the `priors` priors, which is the expected error of a prior drawn at random.
     """
 
     best_chosen: int
@@ -72,7 +72,7 @@ class Choice:
 
 
 def interval(values: Sequence[float] | np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Ends of the bootstrap interval of the mean of `values` (n,); NaN from fewer than `LEAST` values."""
+    """Ends of the bootstrap interval of the mean of `values` (n,); NaN for fewer than `LEAST` values."""
     values = np.asarray(values, dtype=float)
     if len(values) < LEAST:
         return float("nan"), float("nan")
@@ -107,7 +107,7 @@ def paired(first: pd.Series, second: pd.Series) -> Paired:
 
 
 def sentence(pair: Paired, first: str, second: str, unit: str = "mm") -> str:
-    """What may be said of a difference in error: "better" and "worse" only where its interval excludes 0."""
+    """A difference in error in words: "better" and "worse" only where its interval excludes 0."""
     heads = f"{count(pair.n)} heads" if pair.n > 1 else "one head"
     spread = f"lower on {share(len(pair.lower), pair.n)} heads" if pair.n > 1 else heads
     size, ends = f"{abs(pair.mean):.2f} {unit}", f"{LEVEL:.0%} interval {signed(pair.low)} to {signed(pair.high)}"
@@ -115,16 +115,16 @@ def sentence(pair: Paired, first: str, second: str, unit: str = "mm") -> str:
         relation = f"the mean error of {first} is {'lower' if pair.mean < 0 else 'higher'} by {size} than that of {second}"
         if f"{pair.mean:.2f}" in ("0.00", "-0.00"):
             relation = f"the mean errors of {first} and {second} are the same at this precision"
-        return f"{relation} ({spread}), but {heads} are too few to say which is better".replace("one head are", "one head is")
+        return f"{relation} ({spread}), but {heads} {'is' if pair.n == 1 else 'are'} too few to say which is better"
     if not pair.told:
-        return f"{first} and {second} are not told apart (difference {signed(pair.mean)} {unit}, {ends}; {spread})"
+        return f"no clear difference between {first} and {second} (difference {signed(pair.mean)} {unit}, {ends}; {spread})"
     return f"{first} is {'better' if pair.told == 'lower' else 'worse'} than {second} by {size} ({ends}; {spread})"
 
 
 def choose(errors: pd.DataFrame, losses: pd.DataFrame) -> Choice:
-    """For each subject (row) the prior (column) of the smallest loss, against what the errors in mm say; ties go to the first.
+    """For each subject (row) the prior (column) with the smallest loss, judged by the errors in mm; the first of equal ones.
 
-    Only subjects that have an error and a loss from every prior count; ValueError where there is none.
+    Only subjects with an error and a loss from every prior count; ValueError where there is none.
     """
     if list(errors.columns) != list(losses.columns):
         raise ValueError(
@@ -141,16 +141,16 @@ def choose(errors: pd.DataFrame, losses: pd.DataFrame) -> Choice:
 
 
 def count(number: int) -> str:
-    """Small numbers as a word."""
+    """A small number as a word, a larger one in digits."""
     return WORDS[number] if 0 <= number < len(WORDS) else str(number)
 
 
 def share(number: int, total: int) -> str:
-    """How many of how many, in words."""
+    """three of ten."""
     return f"{count(number) if number else 'none'} of {count(total)}"
 
 
 def signed(value: float) -> str:
-    """Two decimals with a sign, as typography has it; zero has none."""
+    """Two decimals with a typographic sign; zero has no sign."""
     text = f"{abs(value):.2f}"
     return text if text == "0.00" else f"{'−' if value < 0 else '+'}{text}"

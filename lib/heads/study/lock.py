@@ -22,6 +22,7 @@ LOCK, JOBS = Path("runs", ".lock"), Path("runs", ".jobs")
 VARIABLE = "HEADS_STUDY"  # in the environment of all that a study starts: the line that its lock holds
 PATIENCE_S = 30.0  # with what a killed study has left; it ends within two seconds
 _JOINED: list[IO[str]] = []  # runs/.jobs, held until this process ends
+_OWN: set[str] = set()  # the lines of this process's own locks
 
 
 @contextmanager
@@ -44,6 +45,7 @@ def held(what: str) -> Iterator[None]:
         file.flush()
         _wait_for_leftovers()
         os.environ[VARIABLE] = line
+        _OWN.add(line)
         try:
             yield
         finally:
@@ -66,7 +68,7 @@ def holder() -> tuple[str, float] | None:
 def join(every_s: float = 1.0) -> None:
     """Belong to the study that started this process, if one did: when it has died, end at once, as if killed."""
     line, root = os.environ.get(VARIABLE), Path.cwd()
-    if line is None:
+    if line is None or line in _OWN:  # the study itself, which runs the first cells of its notebooks (runner.check)
         return
     jobs = (root / JOBS).open("a+")  # NFS shares a lock with those only who may read
     fcntl.flock(jobs, fcntl.LOCK_SH)

@@ -1,26 +1,25 @@
-"""How far a study is: what is done, running, failed and missing, in lines for a terminal, and as one HTML page of the run."""
+"""How far a study is: what is done, and what `make study` would run and why."""
 
-import base64
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from heads import files
-from heads.study import lock
-from heads.study import records as runs
+from heads.study import contract, lock, records
 from heads.study.plan import Job, Study
 
-STATES = ("done", "running", "failed", "missing")
+STATES = ("done", "running", "failed", "outdated", "missing")
 
 
 @dataclass(frozen=True)
 class JobState:
-    """One job of a study: its stage and name, its state, the seconds it took or has run for, and why it failed."""
+    """One job of a study: its notebook as stage, name, state, the seconds it took or has run for, and why it is run again."""
 
     stage: str
     name: str
@@ -28,14 +27,10 @@ class JobState:
     seconds: float | None
     why: str
 
-    @property
-    def label(self) -> str:
-        return f"{self.stage}.{self.name}".rstrip(".")
-
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to do: about so many seconds of work, and the stages of which no job has ended, so that nobody knows."""
+    """What is left to do: an estimate of the seconds of work, and the stages without a finished job to estimate from."""
 
     seconds: float
     unknown: list[str]
@@ -43,49 +38,75 @@ class Left:
     def told(self, side_by_side: int) -> str:
         parts = [f"about {self.seconds / side_by_side / 60:.0f} minutes with {side_by_side} side by side"]
         parts = parts if self.seconds or not self.unknown else []
-        return ", and ".join(parts + ([f"{', '.join(self.unknown)}, of which none has ended yet"] if self.unknown else []))
+        return ", and ".join(parts + ([f"{', '.join(self.unknown)}, of which none has finished yet"] if self.unknown else []))
 
 
-def of(plan: Study) -> list[JobState]:
+def of(study: Study) -> list[JobState]:
     """The jobs of a study in its order, as their records and executed notebooks tell."""
     found, (running, since) = [], lock.holder() or ("", 0.0)
-    for job in plan.all_jobs():
-        label = f"{job.notebook}.{job.name}".rstrip(".")
-        noted = runs.executed(Path("runs", plan.name, "notebooks", f"{label}.ipynb"))
-        state, why = ended(job)
+    to_run = outdated(study)
+    for job in study.jobs.values():
+        noted = executed(job.log)
         seconds = noted.get("duration")
-        if state == "missing":
-            now = Path(running).resolve() == Path(plan.path).resolve() and began(noted) >= since and seconds is None
-            state, seconds = ("running", time.time() - began(noted)) if now else ("missing", None)
+        state, why = to_run.get(job.name, ("done", ""))
+        if state != "done":
+            now = Path(running).resolve() == Path(study.path).resolve() and began(noted) >= since and seconds is None
+            state, seconds = ("running", time.time() - began(noted)) if now else (state, seconds if state == "failed" else None)
         found.append(JobState(job.notebook, job.name, state, None if seconds is None else float(seconds), why))
     return found
+
+
+def outdated(study: Study) -> dict[str, tuple[str, str]]:
+    """The jobs that `make study` runs, in its order, each with its state (missing, failed, outdated) and the reason.
+
+    A job is run again when its record is not whole, when its parameters, its code or a file that it used have changed, or when a
+    job that it waits for is run; except where that one only looks at files which somebody else made.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for job in study.jobs.values():
+        state, why = ended(job)
+        for name in job.after:
+            if state == "done" and name in found and not (study.jobs[name].looks and found[name][0] != "missing"):
+                state, why = "outdated", f"{name} is run again"
+        if state != "done":
+            found[job.name] = (state, why)
+    return found
+
+
+def ended(job: Job) -> tuple[str, str]:
+    """How a job ended by itself: done, missing, failed, or outdated; and why."""
+    if not job.record.is_file():
+        return "missing", ""
+    try:
+        record = records.read(job.record)
+    except ValueError as error:
+        return "failed", str(error)
+    if record.status != "ok":
+        return "failed", record.reason or f"{job.record}: the run failed without a reason"
+    if gone := next((file for file in record.files if not os.path.exists(file)), None):
+        return "failed", f"{files.line(gone, 200)} is gone"
+    defaults = {name: parameter.default for name, parameter in contract.parameters(job.notebook).items()}
+    wanted = files.plain(defaults | job.parameters)
+    if differ := [name for name in wanted if record.parameters.get(name) != wanted[name]]:
+        return "outdated", f"{differ[0]} is now {files.shown(wanted[differ[0]])}"
+    if record.code != records.code(job.notebook):
+        return "outdated", "its code has changed"
+    if changed := [path for path, digest in record.inputs.items() if records.digest(path) != digest]:
+        return "outdated", f"{files.line(changed[0], 200)} has changed"
+    return "done", ""
+
+
+def executed(path: Path) -> dict[str, Any]:
+    """What papermill notes in an executed notebook: `start_time`, `duration` (None while it runs); empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["metadata"]["papermill"])
+    except (OSError, ValueError, KeyError, TypeError):  # or an empty file, where a job was not run for a failure before it
+        return {}
 
 
 def began(noted: Mapping[str, Any]) -> float:
     """When an executed notebook was begun (`time.time`), as papermill notes in it; 0 where it notes nothing."""
     return datetime.fromisoformat(noted["start_time"]).timestamp() if noted else 0.0
-
-
-def ended(job: Job) -> tuple[str, str]:
-    """How a job ended, done or failed, and why it failed; it is missing where there is no record, or one of other parameters."""
-    if not job.record.is_file():
-        return "missing", ""
-    if why := fault(job.record):
-        return "failed", why
-    used = runs.read_record(job.record).parameters  # of a score, those of its fit
-    same = all(used[name] == value for name, value in asdict(job).items() if name in used)
-    return ("done" if same else "missing"), ""
-
-
-def fault(path: Path) -> str:
-    """Why a record is not whole, in a sentence: it cannot be read, its run failed, or its files have gone; empty where it is."""
-    try:
-        record = runs.read_record(path)
-    except ValueError as error:
-        return str(error)
-    if record.status != "ok":
-        return record.reason or f"{path}: the run failed without a reason"
-    return next((f"{files.line(file, 200)} has gone" for file in record.files if not os.path.exists(file)), "")
 
 
 def stages(jobs: Sequence[JobState]) -> dict[str, tuple[dict[str, int], float | None]]:
@@ -106,104 +127,24 @@ def left(jobs: Sequence[JobState]) -> Left:
         if job.state != "done":
             seconds += max(0.0, (each[job.stage] or 0.0) - ((job.seconds or 0.0) if job.state == "running" else 0.0))
     known = {stage for stage, found in each.items() if found is not None}
-    known |= {stage for stage in each if all(job.state == "failed" for job in jobs if job.stage == stage)}
+    known |= {stage for stage in each if all(job.state in ("done", "failed") for job in jobs if job.stage == stage)}
     return Left(seconds, sorted(set(each) - known))
 
 
-def text(plan: Study, side_by_side: int) -> str:
+def text(study: Study, side_by_side: int) -> str:
     """The state of a study for a terminal, with what is left if so many jobs run side by side."""
-    jobs = of(plan)
-    lines = [f"{'stage':<16}" + "".join(f"{state:>8}" for state in STATES) + f"{'s each':>8}"]
+    jobs = of(study)
+    lines = [f"{'stage':<16}" + "".join(f"{state:>9}" for state in STATES) + f"{'s each':>8}"]
     for stage, (counts, seconds) in stages(jobs).items():
         each = "" if seconds is None else f"{seconds:.0f}"
-        lines.append(f"{stage:<16}" + "".join(f"{n:>8}" for n in counts.values()) + f"{each:>8}")
-    lines += ["", f"left: {left(jobs).told(side_by_side)}"]
-    lines += [f"running: {job.label}, for {job.seconds:.0f} s" for job in jobs if job.state == "running"]
-    lines += [f"failed: {job.stage} {job.name}: {job.why}" for job in jobs if job.state == "failed"]
+        lines.append(f"{stage:<16}" + "".join(f"{n:>9}" for n in counts.values()) + f"{each:>8}")
+    told = f", {left(jobs).told(side_by_side)}" if to_run(jobs) else ""
+    lines += ["", f"to run: {to_run(jobs)} of {len(jobs)} jobs{told}"]
+    lines += [f"running: {job.name}, for {job.seconds:.0f} s" for job in jobs if job.state == "running"]
+    lines += [f"{job.state}: {job.name}: {job.why}" for job in jobs if job.state in ("failed", "outdated")]
     return "\n".join(lines)
 
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{ plan.name }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 }
-td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; white-space: nowrap }
-td:last-child { white-space: normal; min-width: 12rem }
-th { border-bottom: 1px solid #999 } td.n, th.n { text-align: right } .failed { color: #a30 } .wide { overflow-x: auto }
-img { max-width: 100% } pre { background: #f5f5f5; padding: 1rem; overflow-x: auto }
-</style>
-</head>
-<body>
-<h1>{{ plan.name }}</h1>
-<p>{{ plan.path }}, as it was on {{ now }} at {{ commit }}.
-{% for state, number in totals.items() %}{{ number }} {{ state }}{{ ", " if not loop.last else "." }}{% endfor %}
-{% if left %}Left: {{ left }}.{% endif %}</p>
-<h2>Stages</h2>
-<div class="wide"><table>
-<tr><th>stage</th>{% for state in states %}<th class="n">{{ state }}</th>{% endfor %}<th class="n">seconds each</th></tr>
-{% for stage, (counts, seconds) in stages.items() %}
-<tr><td>{{ stage }}</td>{% for n in counts.values() %}<td class="n">{{ n }}</td>{% endfor %}
-<td class="n">{{ "" if seconds is none else "%.0f" % seconds }}</td></tr>
-{% endfor %}</table></div>
-{% if unwell %}<h2>Failed and running</h2>
-<div class="wide"><table><tr><th>job</th><th>state</th><th></th></tr>
-{% for job in unwell %}<tr class="{{ job.state }}"><td><a href="notebooks/{{ job.label }}.ipynb">{{ job.label }}</a></td>
-<td>{{ job.state }}</td><td>{{ job.why or "for %.0f s" % job.seconds }}</td></tr>
-{% endfor %}</table></div>{% endif %}
-<h2>Runs</h2>
-<p>Errors in mm, as in <code>results/{{ plan.name }}.csv</code>.</p>
-<div class="wide"><table>
-<tr>{% for name in columns %}<th class="{{ "n" if name in numbers }}">{{ name.removesuffix("_mm") }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr class="{{ row.status }}">
-{% for name in columns %}<td class="{{ "n" if name in numbers }}">{{ row[name] }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{% for name, picture in pictures.items() %}<h2>{{ name }}</h2>
-<p><img alt="{{ name }}" src="data:image/png;base64,{{ picture }}"></p>
-{% endfor %}
-<h2>The study</h2>
-<pre>{{ yaml }}</pre>
-</body>
-</html>
-"""
-SHOWN = {"contact_sheet.png": "The heads", "losses.png": "The losses"}  # of figures/STUDY
-
-
-def report(plan: Study, side_by_side: int) -> Path:
-    """Write runs/STUDY/report.html, a page of the run that needs nothing beside it but the notebooks that it links."""
-    import jinja2  # here, for every job imports this module and none needs that one
-
-    jobs, table = of(plan), runs.table(plan)
-    numbers = [*runs.METRICS, "views", "seed", "seconds"]
-    columns = ["subject", "method", "prior", "carry", "views", "seed", "status", *runs.METRICS, "seconds", "reason"]
-    shown = table[columns].astype(object)
-    shown[[*runs.METRICS]] = shown[[*runs.METRICS]].map("{:.2f}".format)
-    shown["seconds"] = shown["seconds"].map("{:.0f}".format)
-    drawn = any((job.stage, job.state) == (plan.table_job().notebook, "done") for job in jobs)  # else they are another run's
-    figures = {title: Path("figures", plan.name, file) for file, title in SHOWN.items() if drawn}
-    page = (
-        jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-        .from_string(PAGE)
-        .render(
-            plan=plan,
-            now=time.strftime("%F %H:%M"),
-            commit=runs.commit(),
-            totals={state: sum(job.state == state for job in jobs) for state in STATES},
-            left=left(jobs).told(side_by_side) if any(job.state != "done" for job in jobs) else "",
-            states=STATES,
-            stages=stages(jobs),
-            unwell=[job for job in jobs if job.state in ("failed", "running")],
-            columns=columns,
-            numbers=numbers,
-            rows=shown.where(table[columns].notna(), "").to_dict("records"),
-            pictures={t: base64.b64encode(path.read_bytes()).decode() for t, path in figures.items() if path.is_file()},
-            yaml=Path(plan.path).read_text(encoding="utf-8"),
-        )
-    )
-    path = Path("runs", plan.name, "report.html")
-    with files.replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
-    return path
+def to_run(jobs: Sequence[JobState]) -> int:
+    """The number of jobs that are not done."""
+    return sum(job.state != "done" for job in jobs)

@@ -1,0 +1,310 @@
+"""A study's results as the posts read them: its table of runs, and what results/STUDY.json says of its methods and priors.
+
+A *run* is one row of results/STUDY.csv: a subject, a method, the prior it starts from, and its scores in the columns between
+`reason` and `seconds`. An *entry* is what results/STUDY.json says of a method: its label, its colour, what it is compared with.
+A method is represented by its runs without a `name`, from its first prior, with the first value of every parameter that varies;
+runs with a name are ablations of it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heads import files
+
+PROTOCOLS = ("rigid", "toolbox")
+REGIONS = ("face", "head")
+TEXT = ("subject", "method", "prior", "name", "status", "reason", "device", "commit")  # columns that hold text, empty or not
+REQUIRED = ("subject", "method", "prior", "name", "views", "seed", "status", "reason")
+MEASURED = ("seconds", "peak_mb", "device", "commit")  # the columns behind the scores
+TRIALS = ("subject", "prior", "views", "loss", "rgb", "mask", "fitted", "judged")  # of results/STUDY_trials.csv
+STAGES = ("stage", "runs", "seconds")  # of results/STUDY_stages.csv
+PUBLISHED = ("method", "label", "views", "face", "face_std", "head", "head_std", "protocol", "source", "bib")
+PARTS = ("geometry", "colour", "moments")  # of a prior, all of which a fit carries over where its entry does not say otherwise
+
+
+def _empty(*columns: str) -> Callable[[], pd.DataFrame]:
+    return lambda: pd.DataFrame(columns=list(columns))
+
+
+@dataclass(frozen=True)
+class Results:
+    """One study: `table` has a row for each run, `stages` one for each stage, `about` is results/STUDY.json.
+
+    `published` holds the numbers of others (PUBLISHED, in mm), `figures` is the folder of the study's figures as a page links to
+    it and `folder` where it is, and `page` tells apart the tables that one study has on several pages. `trials` has a row for
+    each subject and prior that a study with a `choose` tried (TRIALS). `stages` may be empty: then nothing is said of stages.
+    """
+
+    study: str
+    table: pd.DataFrame
+    stages: pd.DataFrame = field(default_factory=_empty(*STAGES))
+    about: dict[str, Any] = field(default_factory=dict)
+    published: pd.DataFrame = field(default_factory=_empty(*PUBLISHED))
+    folder: Path = Path()
+    figures: str = ""
+    page: str = ""
+    trials: pd.DataFrame = field(default_factory=_empty(*TRIALS))
+
+    @property
+    def subjects(self) -> list[str]:
+        return list(dict.fromkeys(self.table["subject"]))
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(self.table["method"]))
+
+    @property
+    def views(self) -> list[int]:
+        """Numbers of photographs, the fewest first; a method that uses none has no number."""
+        return sorted(int(views) for views in self.table["views"].dropna().unique())
+
+    @property
+    def ok(self) -> pd.DataFrame:
+        return self.table[self.table["status"] == "ok"]
+
+    @property
+    def scores(self) -> list[str]:
+        """The names of the scores."""
+        return scores(self.table)
+
+    @property
+    def looks(self) -> dict[str, int]:
+        """A method's label -> the number of its colour and mark in `plots.PALETTE`, for every method that has one."""
+        known = {method: entry(self, method) for method in self.methods}
+        return {label(self, method): int(one["colour"]) for method, one in known.items() if "colour" in one}
+
+
+# ---- files
+
+
+def read(root: Path | str, study: str, page: str = "") -> Results:
+    """The results of a study below `root`; FileNotFoundError or ValueError names the invalid file."""
+    root = Path(root)
+    folder = root / "results"
+    table = read_table(folder / f"{study}.csv")
+    _check_scores(table, folder / f"{study}.csv")
+    about = read_about(folder / f"{study}.json")
+    stages, trials = folder / f"{study}_stages.csv", folder / f"{study}_trials.csv"
+    found = Results(
+        study=study,
+        table=table,
+        about=about,
+        published=read_csv(root / "blog" / "published.csv", PUBLISHED),
+        folder=root / "figures" / study,
+        figures=f"../figures/{study}",
+        page=page,
+    )
+    found = replace(found, stages=read_csv(stages, STAGES)) if stages.is_file() else found
+    return replace(found, trials=read_trials(trials)) if about.get("choose") else found
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns; FileNotFoundError or ValueError names the invalid file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such table")
+    return files.table(path, columns)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A study's table of runs; FileNotFoundError or ValueError names the invalid file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such table; `make study` writes it")
+    what = "the table of a study"
+    numbers = {name: [""] for name in files.table(path, REQUIRED, what, nrows=0) if name not in TEXT}
+    text = dict.fromkeys(TEXT, str)  # so that a subject named NA or 007 keeps its name
+    rows = files.table(path, REQUIRED, what, dtype=text, keep_default_na=False, na_values=numbers)
+    columns = ["views", "seed", *scores(rows), *(name for name in ("seconds", "peak_mb") if name in rows)]
+    if wrong := [name for name in columns if rows[name].dtype.kind not in "fi" or np.isinf(rows[name]).any()]:
+        raise ValueError(f"{path}: {what} was expected; its column {wrong[0]} has values that are not numbers")
+    return rows
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What results/STUDY.json says, nothing where there is no such file; ValueError names one that is not an object in JSON."""
+    if not path.is_file():
+        return {}
+    try:
+        about = json.loads(files.text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: the description of a study was expected ({files.reason(error)})") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path}: the description of a study was expected, an object in JSON, not {files.shown(about)}")
+    return about
+
+
+def read_trials(path: Path, columns: Sequence[str] = TRIALS) -> pd.DataFrame:
+    """Trials with these columns; FileNotFoundError or ValueError names the invalid file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there are no such trials; `make study` writes them")
+    text = dict.fromkeys(("subject", "prior", "fitted", "judged"), str)
+    rows = files.table(path, columns, "a table of trials", dtype=text)
+    if rows.empty or rows["loss"].dtype.kind not in "fi" or not np.isfinite(rows["loss"]).all():
+        raise ValueError(f"{path}: a row for each trial, and a loss in each, were expected")
+    return rows
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    """Write a table as CSV."""
+    with files.replacing(path) as partial:
+        rows.to_csv(partial, index=False)
+
+
+def _check_scores(table: pd.DataFrame, path: Path) -> None:
+    """ValueError unless there is a successful run, each such run has a score, and one that a method has, all its runs have."""
+    ok = table[table["status"] == "ok"]
+    lacking = ok[scores(table)].isna()
+    of_method = lacking.groupby(ok["method"])
+    if ok.empty or lacking.all(axis=1).any() or (of_method.any() != of_method.all()).to_numpy().any():
+        raise ValueError(f"{path}: at least one row with status ok, and in each of these all scores of its method, were expected")
+
+
+# ---- columns
+
+
+def scores(table: pd.DataFrame) -> list[str]:
+    """The names of the scores: the columns between `reason` and the seconds of a run."""
+    columns = list(table.columns)
+    behind = columns[columns.index("reason") + 1 :]
+    return behind[: next((i for i, name in enumerate(behind) if name in MEASURED), len(behind))]
+
+
+def varied(table: pd.DataFrame) -> list[str]:
+    """The names of the parameters that vary: the columns between `seed` and `status`."""
+    columns = list(table.columns)
+    return columns[columns.index("seed") + 1 : columns.index("status")]
+
+
+# ---- rows
+
+
+def at(results: Results, views: int) -> Results:
+    """The runs with this number of photographs, and those of methods that use none; ValueError where there are none."""
+    known = results.table["views"]
+    table = results.table[(known == views) | known.isna()]
+    if views not in results.views:
+        raise ValueError(f"{results.study}: runs with {views} photographs were expected, there are none")
+    return replace(results, table=table, trials=results.trials[results.trials["views"] == views])
+
+
+def rows_of(results: Results, method: str, prior: str | None = None, name: str = "") -> pd.DataFrame:
+    """The runs that represent a method, or its ablation `name`; from its first prior unless another one is given."""
+    rows = results.table[(results.table["method"] == method) & (results.table["name"] == name)]
+    prior = first_prior(results, method) if prior is None else prior
+    rows = rows[rows["prior"] == prior]
+    for column in varied(results.table):
+        rows = rows[rows[column].map(str) == str(rows[column].iloc[0])] if len(rows) else rows
+    return rows
+
+
+def first_prior(results: Results, method: str) -> str:
+    """The prior of the first run that represents a method, empty where it has none; ValueError where there is no such run."""
+    rows = results.table[(results.table["method"] == method) & (results.table["name"] == "")]
+    if rows.empty:
+        raise ValueError(f"{results.study}: runs of {method} were expected, there are none")
+    return str(rows["prior"].iloc[0])
+
+
+def by_subject(results: Results, method: str, column: str, prior: str | None = None, name: str = "") -> pd.Series:
+    """One number for each head: the mean over the seeds of the successful runs, all with one number of photographs."""
+    if len(results.views) > 1:
+        numbers = ", ".join(map(str, results.views))
+        raise ValueError(f"{results.study}: one number of photographs was expected, not several ({numbers})")
+    if method not in results.methods:
+        return pd.Series(dtype=float)
+    rows = rows_of(results, method, prior, name)
+    return rows[rows["status"] == "ok"].groupby("subject", sort=False)[column].mean()
+
+
+# ---- methods
+
+
+def entry(results: Results, method: str) -> dict[str, Any]:
+    """What results/STUDY.json says of a method; empty where it says nothing."""
+    return dict(results.about.get("methods", {}).get(method, {}))
+
+
+def label(results: Results, method: str) -> str:
+    """What readers call a method: by its entry, else by the published numbers, else its id."""
+    known = results.published.loc[results.published["method"] == method, "label"]
+    return str(entry(results, method).get("label") or (known.iloc[0] if len(known) else method))
+
+
+def phrase(results: Results, method: str) -> str:
+    """What a method starts from, in words; ValueError where results/STUDY.json does not say."""
+    if not (words := entry(results, method).get("phrase")):
+        raise ValueError(f"{results.study}.json: methods: {method}: a phrase was expected")
+    return str(words)
+
+
+def against(results: Results, method: str) -> list[str]:
+    """The methods of the table with which a method is compared, in the order of its entry."""
+    return [other for other in entry(results, method).get("against", []) if other in results.methods]
+
+
+def baseline(results: Results, method: str) -> str:
+    """The first method with which a method is compared; ValueError where there is none."""
+    if not (others := against(results, method)):
+        raise ValueError(f"{results.study}.json: methods: {method}: against: a method of the table was expected")
+    return others[0]
+
+
+def leading(results: Results) -> str:
+    """The method whose errors decide which heads are shown first: the first that is compared with another, else the first."""
+    return next((method for method in results.methods if against(results, method)), results.methods[0])
+
+
+def extremes(results: Results) -> list[str]:
+    """The heads with the lowest and the highest face error (rigid) of the leading method; the study draws them in 3D.
+
+    One head where there is only one, none where the method reconstructed none.
+    """
+    errors = by_subject(results, leading(results), "face_rigid_mm").sort_values(kind="stable")
+    return list(dict.fromkeys([str(errors.index[0]), str(errors.index[-1])])) if len(errors) else []
+
+
+def parts(results: Results, method: str, name: str = "") -> tuple[str, ...]:
+    """What a method, or its ablation `name`, carries over from its prior (PARTS), nothing where it has no prior.
+
+    ValueError where results/STUDY.json does not describe the ablation.
+    """
+    if not first_prior(results, method):
+        return ()
+    known = entry(results, method)
+    if name and name not in known.get("names", {}):
+        raise ValueError(f"{results.study}.json: methods: {method}: names: {name}: a description was expected")
+    set_here = known.get("parameters", {}) | (known["names"][name] if name else {})
+    return tuple(set_here.get("carry", PARTS))
+
+
+# ---- priors
+
+
+def prior_label(results: Results, prior: str) -> str:
+    """What readers call a prior: `omar (500 epochs)` where it is of one scan, else its name."""
+    known = results.about.get("priors", {}).get(prior, {})
+    return f"{known['subject']} ({known['epochs']} epochs)" if known.get("notebook") == "02_prior" else prior
+
+
+def scan_method(results: Results) -> str:
+    """The first method that starts from a prior of one scan; ValueError where there is none, or a prior is not described."""
+    known = results.about.get("priors", {})
+    used = [prior for prior in dict.fromkeys(results.table["prior"]) if prior]
+    if missing := [prior for prior in used if prior not in known]:
+        raise ValueError(f"{results.study}.json: a description of the prior {missing[0]} was expected")
+    rows = results.table[results.table["prior"].isin([prior for prior in used if known[prior].get("notebook") == "02_prior"])]
+    if rows.empty:
+        raise ValueError(f"{results.study}: runs from a prior of one scan were expected, there are none")
+    return str(rows["method"].iloc[0])
+
+
+def scans(results: Results) -> dict[str, dict[str, Any]]:
+    """The priors of one scan from which `scan_method` starts, by name, as results/STUDY.json describes them."""
+    known = {prior: one for prior, one in results.about.get("priors", {}).items() if one.get("notebook") == "02_prior"}
+    rows = results.table[results.table["method"] == scan_method(results)]
+    return {prior: known[prior] for prior in dict.fromkeys(rows["prior"]) if prior in known}

@@ -1,0 +1,138 @@
+"""Reading results: tables with any scores, what represents a method, and what results/STUDY.json says of methods and priors."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import invented
+import numpy as np
+import pandas as pd
+import pytest
+
+from heads.posts import results
+from heads.posts.results import Results
+
+ROOT = Path(__file__).parents[1]
+
+
+def whole() -> Results:
+    published = pd.read_csv(ROOT / "blog" / "published.csv")
+    return Results("whole", invented.whole(), about=invented.about(), published=published)
+
+
+def test_a_table_may_hold_any_scores_and_parameters_that_vary(tmp_path: Path) -> None:
+    table = invented.part("carry")
+    table.insert(6, "epochs", 500)
+    table.insert(list(table.columns).index("seconds"), "normal_deg", 12.5)
+    results.write_table(tmp_path / "table.csv", table)
+    read = results.read_table(tmp_path / "table.csv")
+    assert Results("any", read).scores == [*invented.SCORES, "normal_deg"] and results.varied(read) == ["epochs"]
+    pd.testing.assert_frame_equal(read, table.reset_index(drop=True), check_dtype=False)
+    least = table[[*results.REQUIRED, "normal_deg"]]
+    results.write_table(tmp_path / "table.csv", least)
+    assert results.scores(results.read_table(tmp_path / "table.csv")) == ["normal_deg"]
+
+
+def test_text_stays_text_whatever_it_looks_like(tmp_path: Path) -> None:
+    table = invented.part("carry").head(3).assign(subject=["NA", "007", "nan"], commit=["0123", "1e5", ""])
+    results.write_table(tmp_path / "table.csv", table)
+    read = results.read_table(tmp_path / "table.csv")
+    assert list(read["subject"]) == ["NA", "007", "nan"] and list(read["commit"]) == ["0123", "1e5", ""]
+    assert list(read["name"]) == ["", "", "no-moments"] and read["prior"].iloc[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda table: table.drop(columns="name"), "the table of a study was expected; it has no column name"),
+        (lambda table: table.assign(views="three"), "its column views has values that are not numbers"),
+        (lambda table: table.assign(face_rigid_mm="none"), "its column face_rigid_mm has values that are not numbers"),
+        (lambda table: table.assign(face_rigid_mm=float("inf")), "its column face_rigid_mm has values that are not numbers"),
+        (lambda table: table.assign(status="failed"), "at least one row with status ok, and in each of these all scores"),
+    ],
+)
+def test_an_invalid_table_is_named(tmp_path: Path, change, sentence: str) -> None:
+    invented.write(tmp_path, "carry", change(invented.part("carry")))
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "published.csv").write_bytes((ROOT / "blog" / "published.csv").read_bytes())
+    with pytest.raises(ValueError, match=rf"carry\.csv: .*{sentence}"):
+        results.read(tmp_path, "carry")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", '{"a": NaN,}', "[" * 5000])
+def test_an_invalid_description_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(ValueError, match=r"study\.json: the description of a study was expected"):
+        results.read_about(tmp_path / "study.json")
+
+
+def test_a_score_that_one_method_lacks_altogether_is_allowed(tmp_path: Path) -> None:
+    table = invented.part("carry")
+    table["head_toolbox_mm"] = table["head_toolbox_mm"].mask(table["method"] == "idr")
+    invented.write(tmp_path, "carry", table)
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "published.csv").write_bytes((ROOT / "blog" / "published.csv").read_bytes())
+    found = results.read(tmp_path, "carry")
+    assert results.by_subject(found, "idr", "head_toolbox_mm").isna().all()
+    assert results.by_subject(found, "baseh3d", "head_toolbox_mm").notna().all()
+
+
+def test_a_method_is_represented_by_the_first_value_of_a_parameter_that_varies() -> None:
+    table = invented.part("methods")
+    again = pd.concat([table.assign(rays=64), table.assign(rays=128, face_rigid_mm=9.0)])
+    columns = list(table.columns)
+    columns.insert(columns.index("status"), "rays")
+    found = replace(whole(), table=again[columns])
+    assert results.varied(found.table) == ["rays"] and set(results.rows_of(found, "idr")["rays"]) == {64}
+    assert results.by_subject(found, "baseh3d", "face_rigid_mm")["anna"] == pytest.approx(1.51)
+
+
+def test_a_method_that_uses_no_photographs_is_there_with_any_number_of_them() -> None:
+    table = invented.part("views")
+    constant = table[(table["method"] == "idr") & (table["views"] == 3)].assign(method="mean head", views=np.nan)
+    found = replace(whole(), table=pd.concat([table, constant], ignore_index=True))
+    assert found.views == [3, 4, 8, 16, 32]
+    for views in found.views:
+        few = results.at(found, views)
+        assert few.views == [views] and results.by_subject(few, "mean head", "face_rigid_mm").mean() == pytest.approx(2.2)
+    with pytest.raises(ValueError, match="whole: runs with 5 photographs were expected, there are none"):
+        results.at(found, 5)
+
+
+def test_words_and_looks_come_from_the_entry_of_a_method() -> None:
+    found = whole()
+    assert results.label(found, "average") == "BaseH3D-Net (averaged)" and results.phrase(found, "idr") == "a sphere"
+    assert results.against(found, "h3dnet+colour") == ["idr", "baseh3d", "h3dnet"] and results.baseline(found, "h3dnet") == "idr"
+    assert found.looks == {entry[0]: entry[2] for entry in invented.ENTRIES.values()}
+    without = replace(found, table=found.table[found.table["method"] != "idr"])
+    assert results.against(without, "h3dnet") == ["baseh3d"] and "IDR" not in without.looks
+    assert results.label(found, "sira++") == "SIRA++" and results.label(found, "hull") == "hull"  # published, and unknown
+    assert results.label(replace(found, about={}), "h3dnet") == "H3D-Net"
+    with pytest.raises(ValueError, match=r"whole\.json: methods: hull: a phrase was expected"):
+        results.phrase(found, "hull")
+    with pytest.raises(ValueError, match=r"whole\.json: methods: idr: against: a method of the table was expected"):
+        results.baseline(found, "idr")
+
+
+def test_a_method_carries_what_its_entry_or_its_ablation_says() -> None:
+    found = whole()
+    assert results.parts(found, "idr") == () and results.parts(found, "baseh3d") == results.PARTS
+    assert results.parts(found, "average") == ("geometry", "colour")
+    assert results.parts(found, "h3dnet+colour", "geometry") == ("geometry",)
+    with pytest.raises(ValueError, match=r"whole\.json: methods: h3dnet: names: colour: a description was expected"):
+        results.parts(found, "h3dnet", "colour")
+
+
+def test_the_committed_studies_describe_all_that_their_tables_hold() -> None:
+    paths = [path for path in (ROOT / "results").glob("*.json")]
+    assert {"methods", "views", "priors", "carry"} <= {path.stem for path in paths}
+    numbers: dict[str, set[int]] = {}
+    for path in paths:
+        found = results.read(ROOT, path.stem)
+        assert set(found.table["prior"]) - {""} <= set(found.about["priors"])
+        for method, name in found.table[["method", "name"]].drop_duplicates().itertuples(index=False):
+            assert results.phrase(found, method) and results.parts(found, method, name) is not None
+        assert found.subjects == found.about["subjects"] and set(found.table["seed"]) == set(found.about["seeds"])
+        for name, number in found.looks.items():
+            numbers.setdefault(name, set()).add(number)
+    assert all(len(of_method) == 1 for of_method in numbers.values())
+    assert len({min(of_method) for of_method in numbers.values()}) == len(numbers)
