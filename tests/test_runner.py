@@ -167,12 +167,12 @@ def light(repository: Path, first: tuple[subprocess.CompletedProcess[str], set[s
     return repository
 
 
-def test_a_study_whose_home_cannot_be_written_runs_with_a_cache_of_its_own(
+def test_a_study_whose_home_cannot_be_written_keeps_things_in_one_of_its_own(
     light: Path, first: tuple[subprocess.CompletedProcess[str], set[str]]
 ) -> None:
     done, ran = first
     assert (done.returncode, ran) == (0, {*DATA, *of(*FITS), "table"}), done.stderr
-    assert (light / "runs" / ".cache" / "snakemake").is_dir()
+    assert (light / "runs" / ".home" / ".cache" / "snakemake").is_dir()
     assert pd.read_csv(light / "results" / "light.csv")["face_rigid_mm"].tolist() == [1.5, 1.5, 1.5]
     assert "Unable to parse" not in done.stderr  # as papermill says of types in quotes
     assert "runner.py" not in done.stderr  # as Python warns of a pipe that is not closed
