@@ -166,6 +166,7 @@ def study(repository: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> int:
         ("{epochs: 15}", "{rays: 0}", "prior/single: rays must be positive, not 0"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of a process that runs tests, and has threads
 def test_a_wrong_study_ends_at_once_with_one_line(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], old: str, new: str, sentence: str
 ) -> None:
