@@ -96,8 +96,8 @@ def test_what_waits_for_a_job_that_is_run_again_is_run_again_too(done: Study) ->
     done.jobs["prior/single"].record.unlink()
     found = to_run()
     assert list(found) == ["prior/single", *OF_PRIOR, "table"]
-    assert found["prior/single"] == "missing" and found[OF_PRIOR[0]] == "prior/single is run again"
-    assert found[OF_PRIOR[2]] == f"{OF_PRIOR[0]} is run again" and found["table"].endswith("is run again")
+    assert found["prior/single"] == "missing" and found[OF_PRIOR[0]] == "prior/single has to be run"
+    assert found[OF_PRIOR[2]] == f"{OF_PRIOR[0]} has to be run" and found["table"].endswith("has to be run")
 
 
 def test_a_job_that_made_its_files_makes_those_outdated_that_have_used_them(done: Study) -> None:
@@ -147,14 +147,14 @@ def test_what_failed_is_run_again_and_what_was_left_out_for_it(done: Study) -> N
     assert to_run() == {
         "fit/bert.idr.v3.s0": "no mask",
         "score/bert.idr.v3.s0": "no mask",
-        "table": "score/bert.idr.v3.s0 is run again",
+        "table": "score/bert.idr.v3.s0 has to be run",
     }
 
 
 def test_a_record_whose_files_are_gone_or_that_is_not_one_counts_as_failed(done: Study) -> None:
     score, table = done.jobs["score/anna.idr.v3.s0"], done.jobs["table"]
     records.write(score.record, Record("04_evaluate", files=["runs/mine/nowhere.npz"]))
-    assert to_run() == {score.name: "runs/mine/nowhere.npz is gone", "table": f"{score.name} is run again"}
+    assert to_run() == {score.name: "runs/mine/nowhere.npz is gone", "table": f"{score.name} has to be run"}
     finish(score)
     table.record.write_text("{")
     (found,) = to_run().values()
@@ -220,7 +220,7 @@ def test_who_only_looks_at_files_makes_nothing_outdated_unless_nobody_has_looked
     assert list(found) == [*ALL[:4], *OF_PRIOR, "table"]  # the fits of idr wait for those who only look
     assert {found[name] for name in ALL[:3]} == {"its code has changed"} and found[
         "prior/single"
-    ] == "data/people.eve is run again"
+    ] == "data/people.eve has to be run"
 
 
 def test_changed_code_makes_its_jobs_outdated_and_changed_prose_none(done: Study, forget: Callable[[], None]) -> None:
@@ -362,7 +362,7 @@ def test_the_status_says_why_something_is_run_again(done: Study) -> None:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "03_reconstruct 2 0 0 2 0" in lines and "02_prior 0 0 0 1 0" in lines
     assert "outdated: prior/single: epochs is now 20" in lines
-    assert "outdated: fit/anna.baseh3d.single.v3.s0: prior/single is run again" in lines
+    assert "outdated: fit/anna.baseh3d.single.v3.s0: prior/single has to be run" in lines
     assert status.text(done, 2).endswith(f"to run: 0 of {len(ALL)} jobs")
 
 

@@ -67,7 +67,7 @@ def outdated(study: Study) -> dict[str, tuple[str, str]]:
         state, why = ended(job)
         for name in job.after:
             if state == "done" and name in found and not (study.jobs[name].looks and found[name][0] != "missing"):
-                state, why = "outdated", f"{name} is run again"
+                state, why = "outdated", f"{name} has to be run"
         if state != "done":
             found[job.name] = (state, why)
     return found
