@@ -55,6 +55,15 @@ def test_the_jobs_of_a_study_that_is_killed_end_and_the_next_one_waits_for_that(
         assert "the study that began this has ended (config/mine.yaml, process" in driver.stderr.read()
 
 
+def test_a_job_whose_study_was_to_read_what_it_says_ends_with_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with python(STUDY.replace("])\n", "], stderr=subprocess.PIPE)\n"), tmp_path) as driver:
+        assert driver.stdout and driver.stdout.readline() == "joined\n"
+        driver.kill()
+        with lock.held("config/mine.yaml"):
+            assert driver.stdout.read() == ""
+
+
 def test_a_lock_that_cannot_be_looked_at_for_a_while_still_stands(tmp_path: Path) -> None:
     assert lock._stands(tmp_path, "a line")  # to open a folder is an OSError
     assert not lock._stands(tmp_path / "none", "a line")

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -77,7 +77,8 @@ def join(every_s: float = 1.0) -> None:
     def watch() -> None:
         while _stands(root / LOCK, line):
             time.sleep(every_s)
-        print(f"the study that began this has ended ({line}); ending too", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody reads it where the study was to pass it on
+            print(f"the study that began this has ended ({line}); ending too", file=sys.stderr, flush=True)
         os._exit(1)
 
     if not _stands(root / LOCK, line):
