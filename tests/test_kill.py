@@ -117,6 +117,8 @@ def test_a_study_that_is_killed_at_random_moments_ends_like_an_undisturbed_one(
 
 def test_what_had_ended_well_when_its_process_was_killed_is_not_done_again(repository: Path) -> None:
     copies.light(repository)
+    with (repository / "notebooks" / "63_fit.py").open("a") as file:
+        file.write("\n# %%\nimport time\ntime.sleep(1.5)\n")  # so that it can be killed after its last words
     driver, fit = started(repository, "light"), repository / "runs/light/fit/ada.mean.s0/record.json"
     while driver.poll() is None and not fit.exists():
         time.sleep(0.005)
