@@ -58,7 +58,7 @@ def prepared(folder: Path, scene: Scene) -> Path:
     path = repository / "profiles" / "slurm" / "config.yaml"
     profile = yaml.safe_load(path.read_text())
     profile |= {"slurm-status-command": "squeue", "slurm-init-seconds-before-status-checks": 2, "latency-wait": 5, "jobs": 4}
-    profile["default-resources"] = {"runtime": 10, "mem_mb": 500}
+    profile["default-resources"] |= {"runtime": 10, "mem_mb": 500}
     path.write_text(yaml.safe_dump(profile))
     return repository
 
