@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
-JUDGES = {"metric", "data/truth"}
+JUDGES = {"metric", "truth", "data/truth"}
 MAY_IMPORT = {  # the modules of a folder -> folders and modules; each may import its own folder, except methods
     "": {""},
     "surface": {"files", "camera", "scene", "mesh"},
     "methods": {"files", "camera", "scene", "mesh", "surface", "methods/priors"},
-    "data": {"files", "camera", "scene", "mesh", "metric"},
+    "data": {"files", "camera", "scene", "mesh", "truth"},
     "study": {"files"},
     "posts": {"", "surface", "methods", "data"},
 }

@@ -474,6 +474,8 @@ def test_what_decides_a_fit_does_not_include_the_judge_nor_what_draws_or_runs_it
     assert not {"metric.py", "data/truth.py", "data/people.py", "methods/average.py", "posts/plots.py", "study/plan.py"} & fit
     score = {path.relative_to(contract.LIB).as_posix() for path in contract.closure("04_evaluate")}
     assert {"metric.py", "data/truth.py"} <= score and "methods/idr.py" not in score
+    for notebook in ("01_data", "02_prior", "06_autodecoder"):
+        assert contract.LIB / "metric.py" not in contract.closure(notebook)  # fits wait for these
     table = {path.relative_to(contract.LIB).as_posix() for path in contract.closure("05_results", drawing=True)}
     assert {"posts/plots.py", "posts/tables.py"} <= table
 

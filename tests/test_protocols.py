@@ -9,8 +9,8 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from heads import metric
-from heads.metric import Truth
 from heads.posts import plots, protocols
+from heads.truth import Truth
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,19 +19,11 @@ import trimesh
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from heads.truth import Truth
+
 Protocol = Literal["toolbox", "rigid"]
 PROTOCOLS: tuple[Protocol, ...] = ("toolbox", "rigid")
 SCORES = {"face": "face_sphere", "head": "face"}  # score -> region to align on
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What only the judge may see: the scan, its landmarks (name -> vertex), its regions (name -> (n,) vertices)."""
-
-    name: str
-    mesh_mm: trimesh.Trimesh
-    landmarks: dict[str, int]
-    regions: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import trimesh
 
 from heads import files
 from heads.data.h3ds import scene_folder
-from heads.metric import Truth
+from heads.truth import Truth
 
 MOST_MB = 1000  # of a scan
 NEEDED = ("face", "face_sphere")  # the regions that the scores use

@@ -16,8 +16,8 @@ import torch
 import trimesh
 
 from heads import mesh, metric
-from heads.metric import Truth
 from heads.posts import plots
+from heads.truth import Truth
 
 NEITHER, MEASURED, ALIGNED = 0.0, 0.2, 0.5  # on the scale of plots.ERRORS
 FACE_MM = 95.0  # the region face_sphere of H3DS, around the tip of the nose
