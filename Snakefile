@@ -33,12 +33,8 @@ PYTHON = sys.executable
 def arguments(wildcards):
     """The job's parameters, and what must have succeeded before it, as arguments of `python -m heads run`."""
     job = JOBS[wildcards.job]
-    given = [word for name, value in job.parameters.items() for word in ("-p", name, text(value))]
+    given = ["--parameters", json.dumps(job.parameters)]
     return given if job.stage == "table" else ["--soft", *given, "--after", *(str(study.jobs[name].record) for name in job.after)]
-
-
-def text(value):
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def end_at_once():

@@ -62,8 +62,7 @@ if run.kind == "synthetic":
 
 # %%
 scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
-if run.kind == "h3ds":
-    run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
+run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
 plots.photographs(h3ds.load_scene(run.root, run.subject, scene.views[:4], config=run.scenes or None))
 
 # %% [markdown]

@@ -72,6 +72,7 @@ about = {
     "epoch": config.epochs,
     "shape": asdict(config.shape),
     "parameters": run.parameters,
+    "code": run.code,
     "config": asdict(config),
     "made_from": checkpoints.digest(scene),
 }

@@ -89,6 +89,7 @@ about = {
     "epoch": start.epoch + config.epochs,
     "shape": asdict(start.shape),
     "parameters": run.parameters,
+    "code": run.code,
     "config": asdict(config),
     "made_from": checkpoints.digest(scene, start),
 }

@@ -204,5 +204,6 @@ if run.save:
         prior["config"] = records.read(made_by).config if made_by.is_file() else {}
     about |= {"fit": records.read(well[0].record).config if well else {}, "machine": records.machine()}
     files.write_json(csv.with_suffix(".json"), about)
-    run.use(job.record for job in asked.stage("fit", "score", "choose"))
-    run.finish(files=[str(csv), *(str(folder / name) for name in drawn)])
+    run.use([run.study, *(job.record for job in asked.stage("fit", "score", "choose"))])
+    left = [*csv.parent.glob(f"{asked.name}.*"), *csv.parent.glob(f"{asked.name}_stages.csv"), *(folder / name for name in drawn)]
+    run.finish(files=[str(path) for path in left])

@@ -77,6 +77,7 @@ about = {
     "epoch": 0,
     "shape": asdict(config.shape),
     "parameters": run.parameters,
+    "code": run.code,
     "config": asdict(config),
     "made_from": checkpoints.digest(learned),
 }

@@ -141,6 +141,7 @@ about = {
     "epoch": sources[0].epoch,
     "shape": asdict(sources[0].shape),
     "parameters": run.parameters,
+    "code": run.code,
     "config": asdict(config),
     "made_from": checkpoints.digest(sources),
 }

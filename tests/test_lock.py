@@ -52,7 +52,7 @@ def test_the_jobs_of_a_study_that_is_killed_end_and_the_next_one_waits_for_that(
         driver.kill()
         with lock.held("config/mine.yaml"):  # waits for the job, which holds runs/.jobs
             assert driver.stdout.read() == ""  # nobody has the other end open any more
-        assert "the study that began this has ended (config/mine.yaml, process" in driver.stderr.read()
+        assert "the study that started this has ended (config/mine.yaml, process" in driver.stderr.read()
 
 
 def test_a_job_whose_study_was_to_read_what_it_says_ends_with_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

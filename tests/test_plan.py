@@ -125,7 +125,7 @@ def test_a_prior_may_have_data_of_its_own_in_a_folder_that_somebody_gives(tmp_pa
 def test_every_person_is_made_once_those_of_priors_first_with_the_photographs_that_are_looked_at(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path)
     assert names(jobs, "data") == ["people.eve", "scans.ada", "people.fay", "people.ada", "people.ben"]
-    assert [jobs[f"data/{name}"].parameters["views"] for name in names(jobs, "data")] == [32, 8, 32, 3, 3]
+    assert [jobs[f"data/{name}"].parameters.get("views") for name in names(jobs, "data")] == [None, 8, None, None, None]
     assert {jobs[f"data/{name}"].parameters.get("light") for name in names(jobs, "data")} == {"common", None}
     shared = jobs_of(tmp_path, GOOD.replace("subject: fay", "subject: eve"))
     assert names(shared, "data") == ["people.eve", "people.ada", "people.ben"]
@@ -279,7 +279,7 @@ def test_what_the_posts_are_told_of_a_study(tmp_path: Path) -> None:
         ("subjects: [ada, ben]", "subjects: [1.5]", "subjects: '1.5' is not a valid name"),
         ("  idr: {", "  i/dr: {", "methods: 'i/dr' is not a valid name"),
         ("  single: {", "  sin gle: {", "priors: 'sin gle' is not a valid name"),
-        ("subject: eve", "subject: ada", "priors: single: subject 'ada' is a test subject too; a prior has to be somebody else"),
+        ("subject: eve", "subject: ada", "priors: single: subject 'ada' is a test subject too; a prior must be of somebody else"),
         ("subject: eve, ", "", "priors: single: subject is missing"),
         ("single: {notebook: 02_prior", "single: {notebook: 02_prio",
          "priors: single: notebook: '02_prio' is not known; did you mean"),
@@ -326,12 +326,12 @@ def test_what_is_wrong_is_said_in_one_line_that_names_the_file(tmp_path: Path, o
         ("{3: {seeds: [0, 1]}, 4: {}, 8: {fit: {rays: 96, epochs: 7}}}", "{}", "views: expected a list of at least one"),
         ("seed: 1, light: common", "light: comon", "data: people: light: 'comon' is not known; did you mean 'common'?"),
         ("priors: [one, two]", "priors: [one, tow]", "priors: mean: priors: 'tow' is not known; did you mean 'two'?"),
-        ("priors: [one, two]", "priors: [one, mean]", "priors: mean: it is made of itself"),
+        ("priors: [one, two]", "priors: [one, mean]", "priors: mean: it depends on itself"),
         ("priors: [one, two]", "priors: [one, one]", "priors: mean: priors: 'one' is listed twice"),
         ("priors: [one, two]", "of: [one, two]", "priors: mean: 'of' is not known"),
         ("steps: 50", "how: median", "priors: mean: how: 'median' is not known"),
         ("steps: 50", "overrides: {}", "priors: mean: 'overrides' is not known"),
-        ("subject: fay", "subject: ada", "priors: two: subject 'ada' is a test subject too; a prior has to be somebody else"),
+        ("subject: fay", "subject: ada", "priors: two: subject 'ada' is a test subject too; a prior must be of somebody else"),
         ("data: scans", "data: scan", "priors: three: data: 'scan' is not known; did you mean 'scans'?"),
         ("heads: 9", "heads: 0", "priors: heads: heads: expected a whole number, 1 or more, not '0'"),
         ("heads: 9", "heads: 9, subject: eve", "priors: heads: 'subject' is not known"),
@@ -358,6 +358,25 @@ def test_what_is_wrong_is_said_in_one_line_that_names_the_file(tmp_path: Path, o
         ("{steps: 20}", "{rays: 20}", "priors: heads: training: 'rays' is not known"),
         ("{steps: 20}", "{shape: {widht: 20}}", "priors: heads: training: shape: 'widht' is not known; did you mean 'width'?"),
         ("kind: h3ds, ", "kind: h3d, ", "data: scans: kind: 'h3d' is not known; did you mean 'h3ds'?"),
+        ("8: {fit", "3.0: {}, 8: {fit", "views: 3 is listed twice"),
+        ("against: [idr]", "against: idr", "methods: baseh3d: against: expected a list of at least one entry, not 'idr'"),
+        ("against: [idr]", "against: [baseh3d]", "methods: baseh3d: against: 'baseh3d' is not known"),
+        ("name: parts, prior", "name: parts, label: X, prior", "methods: baseh3d: label is set once, by the first entry"),
+        ("label: BaseH3D-Net,", "name: x, label: BaseH3D-Net,", "baseh3d: the first entry represents the method and has no name"),
+        ("label: BaseH3D-Net,", "label: IDR,", "methods: two of them have the label 'IDR'"),
+        ("label: BaseH3D-Net,", "colour: 3,", "methods: two of them have the colour '3'"),
+        ("average: {notebook: 03_reconstruct, prior", "average: {notebook: 06_autodecoder, x", "'x' is not known"),
+        ("average: {notebook: 03_reconstruct, prior: mean}",
+         "average: {notebook: 06_autodecoder}", "has a parameter 'colour', which"),
+        ("average: {notebook: 03_reconstruct, prior: mean}",
+         "average: {notebook: 03_reconstruct, prior: }", "prior: '' is not known"),
+        ("average: {notebook: 03_reconstruct, prior: mean}",
+         "x: {notebook: 03_reconstruct, scenes: [a/b, c]}", "'scenes' is not known"),
+        ("preset: LAPTOP}",
+         "preset: LAPTOP}\n  unused: {notebook: 02_prior, subject: eve, epochs: many}", "priors: unused: epochs: expected"),
+        ("preset: LAPTOP}",
+         "preset: LAPTOP}\n  unused: {notebook: 02_prior, subject: eve, data: nowhere}", "unused: data: 'nowhere' is"),
+        ("  scans: {", "  a b: {", "data: 'a b' is not a valid name"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_views_priors_and_entries_is_said_too(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -385,6 +404,8 @@ def test_what_is_wrong_with_views_priors_and_entries_is_said_too(tmp_path: Path,
         ("views: [3], seeds: [0], score", "views: [5], score", "choose: views: 5 is not among the study's (3, 4, 8)"),
         ("score: false", "held_out: 3", "choose: held_out: expected true or false, not '3'"),
         ("score: false", "heldout: true", "choose: 'heldout' is not known; did you mean 'held_out'?"),
+        ("notebook: 08_choose, priors: [one, three], views", "notebook: 08_choose, views", "choose: priors is missing"),
+        ("score: false", "share: [0.2, 0.20]", "choose: two entries ask for the same run, ada.share-0.2.v3.s0"),
     ],
 )
 def test_what_is_wrong_with_a_choice_is_said(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -460,6 +481,36 @@ def test_the_defaults_of_a_notebook_are_what_it_takes_and_its_tables_are_of_fiel
         assert contract.typed(parameter.default, parameter.takes, name) == parameter.default
         if "." in parameter.takes and " " not in parameter.takes:
             assert contract.fields(*parameter.takes.split("."))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["a: number = 3", "a: int | None = 3", 'a: "idr.Confg" = {}', 'a: "int > x" = 3',
+     "a: Literal[1, 2] = 1", "a: int = 2 * 3", "a: int =", "a: 'int >' = 1"],
+)  # fmt: skip
+def test_a_parameter_that_cannot_be_understood_is_named_with_its_notebook(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "50_mine.py").write_text(f'# %% tags=["parameters"]\nout: str = "x"\n{cell}\n')
+    with pytest.raises(ValueError, match=r"50_mine\.py: (parameter a: .* cannot|has no|not valid Python|parameter a)"):
+        contract.read(tmp_path / "50_mine.py")
+
+
+def test_a_score_is_by_the_scan_of_the_person_whom_the_fit_saw(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, FULL.replace("label: IDR,", "label: IDR, data: scans,"))
+    fit, score = jobs["fit/ada.idr.v3.s0"], jobs["score/ada.idr.v3.s0"]
+    assert fit.parameters["root"] == score.parameters["root"] == str(Path("~/scans").expanduser())
+    assert fit.after == ("data/scans.ada",) and score.after == ("fit/ada.idr.v3.s0", "data/scans.ada")
+
+
+def test_another_number_of_photographs_or_method_changes_no_job_that_was_there(tmp_path: Path) -> None:
+    few = jobs_of(tmp_path, GOOD)
+    for text in (
+        GOOD.replace("views: [3, 4]", "views: [3, 4, 1]"),
+        GOOD.replace("methods:\n", "methods:\n  new: {notebook: 03_reconstruct, prior: eves}\n").replace(
+            "priors:\n", "priors:\n  eves: {notebook: 02_prior, subject: eve, views: 16}\n"
+        ),
+    ):
+        more = jobs_of(tmp_path, text)
+        assert len(more) > len(few) and all(more[name].parameters == job.parameters for name, job in few.items())
 
 
 def test_the_words_of_the_parameters_are_those_of_the_library() -> None:

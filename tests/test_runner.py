@@ -80,7 +80,7 @@ def test_a_value_on_the_command_line_is_read_as_what_the_parameter_takes_and_tex
         ("views", "0", "-p views: expected a whole number, 1 or more, not 0"),
         ("veiws", "3", "03_reconstruct.py: parameter 'veiws' is not known; did you mean 'views'?"),
         ("preset", "SMOKY", "-p preset: 'SMOKY' is not known; did you mean 'SMOKE'?"),
-        ("carry", "[hair]", "-p carry: 'hair' is not known; "),
+        ("carry", "[hair]", "-p carry: 'hair' is not known ("),
         ("carry", "geometry", "-p carry: expected a list, not 'geometry'"),
         ("fit", "{epoch: 5}", "-p fit: 'epoch' is not known; did you mean 'epochs'?"),
         ("fit", "{epochs: 5", "-p fit: '{epochs: 5' cannot be read: "),
@@ -220,7 +220,10 @@ def test_a_value_that_a_notebook_refuses_costs_no_work_and_names_its_job(light: 
     before = sorted((light / "runs").rglob("*"))
     (light / "config" / "light.yaml").write_text(copies.LIGHT_STUDY.replace("label: Mean", "width: 13"))
     done = copies.heads(light, "study", "config/light.yaml")
-    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1] == "fit/ada.mean.s0: width must not be 13"
+    assert (
+        done.returncode == 1
+        and done.stderr.strip().splitlines()[-1] == "config/light.yaml: fit/ada.mean.s0: width must not be 13"
+    )
     assert sorted((light / "runs").rglob("*")) == before
 
 

@@ -42,6 +42,7 @@ def main() -> int:
     command.add_argument(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter; tables and lists as in YAML"
     )
+    command.add_argument("--parameters", type=json.loads, default={}, help="parameters as one table in JSON")
     command.add_argument("--record", type=Path, help="the record that the notebook writes, or this command if the notebook fails")
     command.add_argument(
         "--after", type=Path, nargs="*", default=[], help="records of runs that must have succeeded, else this one fails too"
@@ -63,7 +64,12 @@ def main() -> int:
             return 0
         if given.command == "run":
             return runner.run_notebook(
-                given.notebook, given.output, values(given.notebook, given.p), given.record, given.after, given.soft
+                given.notebook,
+                given.output,
+                given.parameters | values(given.notebook, given.p),
+                given.record,
+                given.after,
+                given.soft,
             )
         return make_notebooks()
     except (ValueError, OSError, RuntimeError) as error:

@@ -49,16 +49,48 @@ def parameters(notebook: str) -> dict[str, Parameter]:
 
 
 def read(source: Path) -> dict[str, Parameter]:
-    """The parameters of a notebook's source."""
+    """The parameters of a notebook's source; ValueError for one whose type or default cannot be understood."""
     found = {}
     for cell in cells(source):
         if 'tags=["parameters"]' in cell.split("\n", 1)[0]:
-            for node in ast.parse(cell).body:
+            for node in parsed(cell, source).body:
                 if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-                    quoted = isinstance(node.annotation, ast.Constant)
+                    name, quoted = node.target.id, isinstance(node.annotation, ast.Constant)
                     takes = str(node.annotation.value) if quoted else ast.unparse(node.annotation)  # type: ignore[attr-defined]
-                    found[node.target.id] = Parameter(takes, ast.literal_eval(node.value))
+                    try:
+                        found[name] = Parameter(takes, ast.literal_eval(node.value))
+                        known = _is_known(ast.parse(takes, mode="eval").body)
+                    except (ValueError, SyntaxError):
+                        known = False
+                    if not known:
+                        raise ValueError(f"{source}: parameter {name}: {ast.unparse(node)!r} cannot be understood")
     return found
+
+
+def parsed(text: str, source: Path) -> ast.Module:
+    """Python as a tree; ValueError names the file that it comes from where it is not Python."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not valid Python ({getattr(error, 'msg', error)})") from None
+
+
+def _is_known(kind: ast.expr) -> bool:
+    """Whether `typed` knows what this takes."""
+    match kind:
+        case ast.Compare():
+            terms = [kind.left, *kind.comparators]
+            numbers = [term for term in terms if isinstance(term, ast.Name) and term.id in ("int", "float")]
+            limits = [term for term in terms if isinstance(term, ast.Constant) and isinstance(term.value, int | float)]
+            return len(numbers) == 1 and len(limits) == len(terms) - 1 and all(type(sign) in OPERATORS for sign in kind.ops)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            words = ast.literal_eval(choices)
+            return all(isinstance(word, str) for word in (words if isinstance(words, tuple) else (words,)))
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
+            return _is_known(inner)
+        case ast.Attribute(value=ast.Name(id=module), attr=name):
+            return fields(module, name) is not None
+    return isinstance(kind, ast.Name) and kind.id in ("str", "int", "float", "bool", "list", "dict")
 
 
 def cells(source: Path) -> list[str]:
@@ -70,7 +102,7 @@ def cells(source: Path) -> list[str]:
 def unknown(word: object, known: Collection[str]) -> str:
     """The sentence for a word that is not among the known ones."""
     close = difflib.get_close_matches(str(word), known, n=1)
-    return f"{word!r} is not known; " + (f"did you mean {close[0]!r}? " if close else "") + f"(known: {', '.join(sorted(known))})"
+    return f"{word!r} is not known" + (f"; did you mean {close[0]!r}?" if close else "") + f" (known: {', '.join(sorted(known))})"
 
 
 # ---- values
@@ -182,7 +214,7 @@ def fields(module: str, name: str) -> dict[str, str] | None:
 
 @functools.cache
 def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return parsed(path.read_text(encoding="utf-8"), path)
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -78,11 +78,11 @@ def join(every_s: float = 1.0) -> None:
         while _stands(root / LOCK, line):
             time.sleep(every_s)
         with suppress(OSError):  # nobody reads it where the study was to pass it on
-            print(f"the study that began this has ended ({line}); ending too", file=sys.stderr, flush=True)
+            print(f"the study that started this has ended ({line}); ending too", file=sys.stderr, flush=True)
         os._exit(1)
 
     if not _stands(root / LOCK, line):
-        sys.exit(f"the study that began this has ended ({line})")
+        sys.exit(f"the study that started this has ended ({line})")
     threading.Thread(target=watch, daemon=True).start()
 
 

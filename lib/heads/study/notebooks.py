@@ -130,7 +130,7 @@ def execute(source: Path, output: Path, parameters: Mapping[str, Any]) -> float:
     except OSError as error:
         raise OSError(f"{output}: cannot be written ({error.strerror or error})") from error
     except DeadKernelError as error:
-        raise RuntimeError(f"{source}: its kernel died, perhaps for lack of memory; {output} shows how far it came") from error
+        raise RuntimeError(f"{source}: its kernel died, perhaps for lack of memory; {output} shows how far it got") from error
     finally:
         for logger in loggers:
             logger.removeFilter(_progress_only)

@@ -26,7 +26,8 @@ from heads import files
 from heads.study import contract
 from heads.study.contract import typed, unknown
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
+VALUE = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9_.+-]{0,39}")  # that is tried, and so is part of a name
 TOP = ("data", "subjects", "views", "seeds", "every", "priors", "methods", "choose", "evaluate", "table")
 SAID = ("label", "phrase", "colour", "against")  # of a method, for the posts
 ENTRY = ("notebook", "name", "subjects", "data", "views", "seeds", *SAID)  # of an entry, beside the parameters of its notebook
@@ -160,7 +161,7 @@ def read(path: str | Path) -> Study:
         raise ValueError(f"{path}: cannot be read: {files.reason(error)}") from None
     try:
         return _Planner(_name(path.stem, "the file's name"), path, raw).study()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {files.reason(error, most=400)}") from None
 
 
@@ -175,9 +176,9 @@ class _Loader(yaml.BaseLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"duplicate key {key!r}", problem_mark=node.start_mark)
+        for number, (key, (where, _)) in enumerate(zip(keys, node.value, strict=True)):
+            if key in keys[:number]:
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key!r}", problem_mark=where.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -189,8 +190,10 @@ class _Planner:
         raw = _table(raw, "the study", TOP, required=("data", "subjects", "views", "methods"))
         data = _table(raw["data"], "data")
         self.data = {"people": data} if "notebook" in data else {name: _table(one, f"data: {name}") for name, one in data.items()}
+        if not self.data:
+            raise ValueError("data: at least one source is needed")
         for name, one in self.data.items():
-            self.check(one, f"data: {name}" if len(self.data) > 1 else "data", ("notebook",))
+            self.check(one, f"data: {_name(name, 'data')}" if len(self.data) > 1 else "data", ("notebook",))
         self.subjects = [_name(subject, "subjects") for subject in _list(raw["subjects"], "subjects")]
         self.seeds = _whole_list(raw.get("seeds", ["0"]), "seeds", 0)
         self.every = _table(raw.get("every", {}), "every")
@@ -199,10 +202,13 @@ class _Planner:
         }
         for name, prior in self.priors.items():
             self.check(prior, f"priors: {name}", ("notebook", "data"), also=("subject", "views", "seed"))
+            _one_of(prior.get("data", next(iter(self.data))), f"priors: {name}: data", self.data)
         self.methods = self.read_methods(_table(raw["methods"], "methods"))
         self.choose = _table(raw["choose"], "choose") if "choose" in raw else {}
         if "choose" in raw:
             self.check(self.choose, "choose", ("notebook", "views", "seeds", "subjects"))
+            if "priors" not in self.choose:
+                raise ValueError("choose: priors is missing")
         self.evaluate = {"notebook": "04_evaluate"} | _table(raw.get("evaluate", {}), "evaluate")
         self.table = {"notebook": "05_results"} | _table(raw.get("table", {}), "table")
         self.check(self.evaluate, "evaluate", ("notebook",))
@@ -215,6 +221,14 @@ class _Planner:
         for key in self.every:
             if key not in known - set(GIVEN):
                 raise ValueError(f"every: {unknown(key, known - set(GIVEN))}")
+        rules = [notebook.partition("_")[2] for notebook in self.notebooks]
+        for notebook, rule in zip(self.notebooks, rules, strict=True):
+            if rule in ("", "all") or rules.count(rule) > 1:
+                raise ValueError(
+                    f"notebook {notebook}: what follows its number has to be a name that no other notebook of the study has"
+                )
+        for name, prior in self.priors.items():  # also those that nothing starts from
+            self.given(prior, f"priors: {name}")
         self.jobs: dict[str, Job] = {}
         self.being_made: list[str] = []  # priors
 
@@ -232,16 +246,29 @@ class _Planner:
                         typed(entry[key], "int >= 0" if key == "colour" else "str", f"{where}: {key}")
                 if "name" in entry:
                     _name(entry["name"], f"{where}: name")
-            first = {key: value for key, value in own[0].items() if key != "name"}
+            if "name" in own[0]:
+                raise ValueError(f"{where}: the first entry represents the method and has no name")
+            for key in (key for entry in own[1:] for key in entry if key in SAID):
+                raise ValueError(f"{where}: {key} is set once, by the first entry")
+            first = own[0]
             found[method] = [dict(own[0]), *(_merged(first, entry) for entry in own[1:])]
             for entry in found[method]:
                 self.check(entry, where, ENTRY)
+                if clash := [name for name in (*SAID[1:], "name", "data") if name in contract.parameters(entry["notebook"])]:
+                    raise ValueError(
+                        f"{where}: {entry['notebook']} has a parameter {clash[0]!r}, which says something else of a method"
+                    )
         taken = {int(entries[0]["colour"]) for entries in found.values() if "colour" in entries[0]}
         free = iter(number for number in range(len(found) + len(taken)) if number not in taken)
         for method, entries in found.items():
             colour = int(entries[0]["colour"]) if "colour" in entries[0] else next(free)
-            against = [_one_of(other, f"methods: {method}: against", found) for other in entries[0].get("against", [])]
-            entries[0] |= {"colour": colour, "against": against}
+            where, others = f"methods: {method}: against", [other for other in found if other != method]
+            named = _list(entries[0]["against"], where) if entries[0].get("against") != [] and "against" in entries[0] else []
+            entries[0] |= {"colour": colour, "against": [_one_of(other, where, others) for other in named]}
+        for key in ("label", "colour"):
+            said = [str(entries[0].get(key, method)) for method, entries in found.items()]
+            if twice := [value for value in said if said.count(value) > 1]:
+                raise ValueError(f"methods: two of them have the {key} {twice[0]!r}")
         return found
 
     def read_views(self, raw: Any) -> dict[int, dict[str, Any]]:
@@ -256,6 +283,8 @@ class _Planner:
         for text, value in raw.items():
             count = typed(text, "int >= 1", "views")
             where = f"views: {count}"
+            if count in found:
+                raise ValueError(f"{where} is listed twice")
             settings = _table(value, where, allowed)
             found[count] = {
                 key: typed(item, known[key].takes, f"{where}: {key}") for key, item in settings.items() if key in known
@@ -269,9 +298,12 @@ class _Planner:
         if "notebook" not in entry:
             raise ValueError(f"{where}: notebook is missing")
         try:
-            known = contract.parameters(typed(entry["notebook"], "str", f"{where}: notebook"))
+            known = contract.parameters(_name(entry["notebook"], f"{where}: notebook"))
         except ValueError as error:
-            raise ValueError(f"{where}: notebook: {error}") from None
+            said = str(error)
+            raise ValueError(said if said.startswith(where) else f"{where}: notebook: {said}") from None
+        if "out" not in known:
+            raise ValueError(f"{where}: notebook: {entry['notebook']} has no parameter `out` in a cell tagged `parameters`")
         looking = ("root", "scenes", "seed", "views") if where.startswith("data") else ()
         allowed = {*words, *(name for name in known if name not in GIVEN or name in (*also, *looking))}
         for key in entry:
@@ -314,24 +346,28 @@ class _Planner:
             given = self.given(tried, where, settings, f"views: {views}")
             row = {"subject": subject, "method": method, "prior": given.get("prior", ""), "name": tried.get("name", "")}
             varied = {key: given[key] for key in swept if key != "prior"}
+            for key, value in varied.items():
+                if not VALUE.fullmatch(str(value)):
+                    raise ValueError(f"{where}: {key}: {value!r} is a value that cannot be tried: it would be part of a name")
             parts = [*row.values(), *(f"{key}-{value}" for key, value in varied.items())]
             for seed in seeds if "seed" in known else seeds[:1]:
                 asked = given | {"subject": subject, "views": views, "seed": seed}
                 shown = [*parts, f"v{views}" if "views" in known else "", f"s{seed}" if "seed" in known else ""]
                 name = ".".join(filter(None, shown))
                 numbers = {"views": views if "views" in known else None, "seed": seed}
+                if f"{'fit' if method else 'choose'}/{name}" in self.jobs:
+                    raise ValueError(f"{where}: two entries ask for the same run, {name}; give one of them another `name`")
                 if not method:
-                    self.add(f"choose/{name}", notebook, asked, where, row={"subject": subject, **numbers})
+                    self.add(f"choose/{name}", notebook, asked, where, row={"subject": subject, **varied, **numbers})
                     continue
-                if f"fit/{name}" in self.jobs:
-                    raise ValueError(f"{where}: two entries ask for the same run, {name}; give one of them a `name`")
                 fit = self.add(f"fit/{name}", notebook, asked, where, row=row | varied | numbers)
-                self.score(fit, name, method)
+                self.score(fit, name, method, given.get("data"))
 
-    def score(self, fit: Job, name: str, method: str) -> None:
-        """What measures a fit."""
+    def score(self, fit: Job, name: str, method: str, source: str | None) -> None:
+        """What measures a fit, by the scan of the person whom it saw."""
         known = contract.parameters(self.evaluate["notebook"])
         given = self.given(self.evaluate, "evaluate") | {"subject": fit.row["subject"], "head": str(fit.folder)}
+        given |= {"data": source} if source else {}
         if "label" in known:
             given["label"] = self.methods[method][0].get("label", method)
         self.add(f"score/{name}", self.evaluate["notebook"], given, "evaluate", row=fit.row, also=(fit.name,))
@@ -356,7 +392,7 @@ class _Planner:
             after.append(person.name)
             fixed |= {key: person.parameters[key] for key in ("root", "scenes") if key in known and key in person.parameters}
         for key in ("prior", "priors"):
-            if key in known and given.get(key):
+            if key in known and key in given:
                 names = given[key] if key == "priors" else [given[key]]
                 folders = [self.prior(other, f"{where}: {key}") for other in _unique(names, f"{where}: {key}")]
                 after += [job.name for job in folders]
@@ -372,13 +408,15 @@ class _Planner:
             return self.jobs[name]
         entry, where = self.data[source], f"data: {source}" if len(self.data) > 1 else "data"
         tested = source == next(iter(self.data)) and subject in self.subjects
-        given = {"views": min(self.views) if tested else views, "root": f"runs/{self.name}/{source}"}
-        given = (
-            {key: value for key, value in given.items() if value is not None} | self.given(entry, where) | {"subject": subject}
-        )
-        given["root"] = str(Path(str(given["root"])).expanduser())
+        given: dict[str, Any] = {"root": f"runs/{self.name}/{source}"} | self.given(entry, where) | {"subject": subject}
+        known = contract.parameters(entry["notebook"])
+        kind = given.get("kind", known["kind"].default if "kind" in known else "")
+        looks = "root" in entry and kind != "synthetic"  # else it makes people there
+        if looks and views is not None and "views" not in entry:  # somebody else's scene need not have a list of three
+            given["views"] = min(self.views) if tested else views
+        given |= {key: str(Path(given[key]).expanduser()) for key in ("root", "scenes") if given.get(key)}
         job = self.add(name, entry["notebook"], given, where)
-        self.jobs[name] = Job(job.study, name, job.notebook, job.parameters, looks="root" in entry)
+        self.jobs[name] = Job(job.study, name, job.notebook, job.parameters, looks=looks)
         return self.jobs[name]
 
     def prior(self, name: str, where: str) -> Job:
@@ -387,7 +425,7 @@ class _Planner:
         if f"prior/{name}" in self.jobs:
             return self.jobs[f"prior/{name}"]
         if name in self.being_made:
-            raise ValueError(f"priors: {name}: it is made of itself")
+            raise ValueError(f"priors: {name}: it depends on itself")
         self.being_made.append(name)
         entry, here = self.priors[name], f"priors: {name}"
         given = self.given(entry, here)
@@ -395,9 +433,9 @@ class _Planner:
         if "subject" in known:
             if "subject" not in entry:
                 raise ValueError(f"{here}: subject is missing")
-            source = entry.get("data", next(iter(self.data)))
-            if _name(entry["subject"], f"{here}: subject") in self.subjects and source == next(iter(self.data)):
-                raise ValueError(f"{here}: subject {entry['subject']!r} is a test subject too; a prior has to be somebody else")
+            tested, source = next(iter(self.data.values())), self.data[entry.get("data", next(iter(self.data)))]
+            if _name(entry["subject"], f"{here}: subject") in self.subjects and source == tested:
+                raise ValueError(f"{here}: subject {entry['subject']!r} is a test subject too; a prior must be of somebody else")
             given = ({"views": known["views"].default} if "views" in known else {}) | given
         return self.add(f"prior/{name}", entry["notebook"], given, here)
 
@@ -410,7 +448,7 @@ class _Planner:
                 key for key in table if key in known and not (key == "views" and where.startswith(("methods", "choose")))
             ):
                 value = typed(table[key], known[key].takes, f"{place}: {key}")
-                found[key] = {**found[key], **value} if isinstance(value, dict) and key in found else value
+                found[key] = _merged(found[key], value) if isinstance(value, dict) and key in found else value
         return found
 
 
@@ -428,11 +466,9 @@ def _tried(
 
 
 def _merged(first: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """What an entry sets over the first one of its method; tables are merged key by key."""
-    tables = {
-        key: first[key] | value for key, value in later.items() if isinstance(value, dict) and isinstance(first.get(key), dict)
-    }
-    return {**first, **later, **tables}
+    """A table laid over another, key by key, and so are the tables in them."""
+    both = {key: value for key, value in later.items() if isinstance(value, dict) and isinstance(first.get(key), dict)}
+    return {**first, **later, **{key: _merged(first[key], value) for key, value in both.items()}}
 
 
 # ---- what a YAML may say

@@ -239,7 +239,8 @@ def code(notebook: str) -> str:
     Comments, docstrings, prose and layout do not count, nor does what draws, but for the notebook of a table: it keeps pictures.
     """
     drawing = "study" in contract.parameters(notebook)
-    found = hashlib.blake2b(_dumped("\n".join(contract.cells(contract.NOTEBOOKS / f"{notebook}.py"))), digest_size=8)
+    source = contract.NOTEBOOKS / f"{notebook}.py"
+    found = hashlib.blake2b(_dumped("\n".join(contract.cells(source)), source), digest_size=8)
     for path in contract.closure(notebook, drawing):
         found.update(_code(path))
     return found.hexdigest()
@@ -247,11 +248,11 @@ def code(notebook: str) -> str:
 
 @functools.cache
 def _code(path: Path) -> bytes:
-    return _dumped(path.read_text(encoding="utf-8"))
+    return _dumped(path.read_text(encoding="utf-8"), path)
 
 
-def _dumped(source: str) -> bytes:
-    tree = ast.parse(source)
+def _dumped(source: str, path: Path) -> bytes:
+    tree = contract.parsed(source, path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

@@ -87,6 +87,8 @@ def check(jobs: Iterable[Job]) -> None:
                 exec(compile(cell, job.notebook, "exec"), namespace)
             except ValueError as error:
                 raise ValueError(f"{job.name}: {error}") from None
+            except Exception as error:  # of a notebook that somebody is writing
+                raise ValueError(f"{job.name}: {job.notebook}: {type(error).__name__}: {files.reason(error)}") from None
             if settled:
                 break
             if 'tags=["parameters"]' in cell.split("\n", 1)[0]:
@@ -109,7 +111,10 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
         sweep(study)
         to_run = status.outdated(study)
         with ProcessPoolExecutor(max_workers=1) as aside:  # it imports torch, which this process would keep for hours
-            aside.submit(check, [study.jobs[name] for name in to_run]).result()
+            try:
+                aside.submit(check, [study.jobs[name] for name in to_run]).result()
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
         with files.replacing(TO_RUN) as partial:
             partial.write_text("\n".join(to_run), encoding="utf-8")
         snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={path}", f"jobs={TO_RUN}"]
@@ -123,7 +128,7 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
     for line in failed:
         say(line)
     if code and not any(job.log.is_file() and job.log.stat().st_mtime > began for job in study.jobs.values()):
-        say(f"Snakemake ended with code {code} before any job began:\n{said or _logged(began)}")
+        say(f"Snakemake ended with code {code} before any job began:\n{_logged(began)}\n{said}".strip())
     elif code and not failed:
         say(f"Snakemake ended with code {code}; the executed notebooks are in runs/{study.name}/notebooks")
     return 1 if code else 3 if failed else 0
@@ -169,13 +174,14 @@ def show_study(path: Path) -> int:
         subject, views, seed = (row.pop(key, None) for key in ("subject", "views", "seed"))
         what = row.pop("method") + (f" from {row.pop('prior')}" if "prior" in row else "")
         what += "".join(f", {value}" if key == "name" else f", {key} {value}" for key, value in row.items())
-        asked.setdefault(what, {}).setdefault(f"{views or ''} (seed {seed})", []).append(str(subject))
+        number = f"{views or ''}{f' (seed {seed})' if 'seed' in fit.parameters else ''}".strip()
+        asked.setdefault(what, {}).setdefault(number, []).append(str(subject))
     fits = len(study.stage("fit"))
     print(f"\n{fits} fits:")
     for what, numbers in asked.items():
         people = list(dict.fromkeys(name for names in numbers.values() for name in names))
         of = "" if people == study.subjects else f" of {', '.join(people)}"
-        print(f"  {what:<{max(map(len, asked))}}  views {', '.join(numbers)}{of}")
+        print(f"  {what:<{max(map(len, asked))}}  {'views ' * any(numbers)}{', '.join(numbers)}{of}".rstrip())
     for job in study.stage("choose")[:1]:
         print(f"\na choice for each subject among {', '.join(Path(folder).name for folder in job.parameters['priors'])}")
     print(f"\nto run: {status.to_run(jobs)} of {len(jobs)} jobs")

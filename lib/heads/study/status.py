@@ -1,4 +1,4 @@
-"""How far a study is: what is done, and what `make study` would run and why."""
+"""How far a study has got: what is done, and what `make study` would run and why."""
 
 import json
 import os
