@@ -59,6 +59,6 @@ def test_of_ten_heads_two_fail_each_for_its_reason_and_the_post_says_so(
     assert built.returncode == 0, built.stderr[-3000:]
     page = (repository / "blog" / "_build" / "html" / "quick.html").read_text()
     said = html.unescape(re.sub(r"<[^>]+>", "", page))
-    assert "Of ten reconstructions, two did not succeed" in said
-    assert all(f"{subject}, IDR from sphere" in said and reason in said for subject, reason in reasons.items())
+    assert "Of ten reconstructions of the study quick, two failed" in said
+    assert all(f"{subject}, IDR, 3 photographs" in said and reason in said for subject, reason in reasons.items())
     record_property("said", "ten heads, eight scores\n" + "\n".join(f"  {name}: {reason}" for name, reason in reasons.items()))
