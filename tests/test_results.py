@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from heads import files
 from heads.posts import results
 from heads.posts.results import Results
 
@@ -23,18 +24,18 @@ def test_a_table_may_hold_any_scores_and_parameters_that_vary(tmp_path: Path) ->
     table = invented.part("carry")
     table.insert(6, "epochs", 500)
     table.insert(list(table.columns).index("seconds"), "normal_deg", 12.5)
-    results.write_table(tmp_path / "table.csv", table)
+    files.write_table(tmp_path / "table.csv", table)
     read = results.read_table(tmp_path / "table.csv")
     assert Results("any", read).scores == [*invented.SCORES, "normal_deg"] and results.varied(read) == ["epochs"]
     pd.testing.assert_frame_equal(read, table.reset_index(drop=True), check_dtype=False)
     least = table[[*results.REQUIRED, "normal_deg"]]
-    results.write_table(tmp_path / "table.csv", least)
+    files.write_table(tmp_path / "table.csv", least)
     assert results.scores(results.read_table(tmp_path / "table.csv")) == ["normal_deg"]
 
 
 def test_text_stays_text_whatever_it_looks_like(tmp_path: Path) -> None:
     table = invented.part("carry").head(3).assign(subject=["NA", "007", "nan"], commit=["0123", "1e5", ""])
-    results.write_table(tmp_path / "table.csv", table)
+    files.write_table(tmp_path / "table.csv", table)
     read = results.read_table(tmp_path / "table.csv")
     assert list(read["subject"]) == ["NA", "007", "nan"] and list(read["commit"]) == ["0123", "1e5", ""]
     assert list(read["name"]) == ["", "", "no-moments"] and read["prior"].iloc[0] == ""

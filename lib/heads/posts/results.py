@@ -149,12 +149,6 @@ def read_trials(path: Path, columns: Sequence[str] = TRIALS) -> pd.DataFrame:
     return rows
 
 
-def write_table(path: Path, rows: pd.DataFrame) -> None:
-    """Write a table as CSV."""
-    with files.replacing(path) as partial:
-        rows.to_csv(partial, index=False)
-
-
 def _check_scores(table: pd.DataFrame, path: Path) -> None:
     """ValueError unless there is a successful run, each such run has a score, and one that a method has, all its runs have."""
     ok = table[table["status"] == "ok"]
