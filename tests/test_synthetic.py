@@ -1,10 +1,15 @@
 """The built-in people: what is written matches what was photographed, and the same seed gives the same bytes."""
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,25 +24,72 @@ from heads.data.truth import load_truth
 from heads.scene import TrainingHead
 
 SIZE = 96
-PHOTOGRAPHS = 16
+PHOTOGRAPHS = 8
+MAKE = people.make_person
+TRAINED = np.random.SeedSequence([2, zlib.crc32(b"training head"), 1])  # whom the fixture `training` shows
+truth = functools.cache(load_truth)
+
+
+def once(function: Callable[..., Any], key: Callable[..., object]) -> Callable[..., Any]:
+    """The function, which is called only once for each key of its arguments."""
+    known: dict[object, Any] = {}  # with the arguments, so that nothing else can come to have their identity
+
+    def found(*arguments: Any) -> Any:
+        if (asked := key(*arguments)) not in known:
+            known[asked] = function(*arguments), arguments
+        return known[asked][0]
+
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made() -> Iterator[Callable[[np.random.SeedSequence], people.Person]]:
+    """Everybody is made once in this file, unchangeable, and put once into each light; `MAKE` makes them again."""
+
+    def kept(chance: np.random.SeedSequence) -> people.Person:
+        someone = MAKE(chance)
+        for field in fields(someone):
+            if isinstance(value := getattr(someone, field.name), np.ndarray):
+                value.flags.writeable = False
+        return someone
+
+    with pytest.MonkeyPatch.context() as patch:
+        make = once(kept, lambda chance: (*chance.entropy, *chance.spawn_key))
+        patch.setattr(synthetic, "make_person", make)
+        patch.setattr(synthetic, "_studio", once(synthetic._studio, lambda someone, *rest: (id(someone), *rest)))
+        yield make
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("synthetic")
-    for name in ("ann", "bob"):
-        synthetic.write_subject(folder, name, seed=1, size=SIZE, n_photographs=PHOTOGRAPHS)
+def alone(made: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of one person."""
+    folder = tmp_path_factory.mktemp("alone")
+    synthetic.write_subject(folder, "ann", seed=1, size=SIZE, n_photographs=PHOTOGRAPHS)
     return folder
 
 
 @pytest.fixture(scope="module")
-def person() -> people.Person:
-    return people.make_person(np.random.SeedSequence([3, 3]))
+def root(alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two people."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    shutil.copytree(alone, folder, dirs_exist_ok=True)
+    synthetic.write_subject(folder, "bob", seed=1, size=SIZE, n_photographs=PHOTOGRAPHS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def person(made: Callable[[np.random.SeedSequence], people.Person]) -> people.Person:
+    return made(np.random.SeedSequence([3, 3]))
+
+
+def of(name: str, seed: int = 1) -> np.random.SeedSequence:
+    """The chance that makes the person who is written under a name."""
+    return np.random.SeedSequence([seed, zlib.crc32(name.encode())])
 
 
 def projected(root: Path, name: str, view: int) -> np.ndarray:
     """Pixels (N, 2) of the scan's vertices, from nothing but the file and the pinhole equation."""
-    vertices = load_truth(root, name).mesh_mm.vertices
+    vertices = truth(root, name).mesh_mm.vertices
     homogeneous = (
         np.column_stack([vertices, np.ones(len(vertices))]) @ np.load(root / name / "cameras.npz")[f"world_mat_{view}"].T
     )
@@ -99,7 +151,7 @@ def test_pixel_centres_are_at_integers(root: Path) -> None:
 
 
 def test_a_mask_is_where_rays_through_the_pixel_centres_hit(root: Path) -> None:
-    mesh = load_truth(root, "ann").mesh_mm
+    mesh = truth(root, "ann").mesh_mm
     camera = np.load(root / "ann" / "cameras.npz")["world_mat_2"]
     pixel = np.random.default_rng(0).integers(0, SIZE, (300, 2))
     inverse = np.linalg.inv(camera)
@@ -118,7 +170,7 @@ def test_the_head_fills_every_picture(root: Path, name: str) -> None:
 
 def test_the_head_lies_in_the_unit_sphere_without_revealing_its_bounding_box(root: Path) -> None:
     mm_from_unit = np.load(root / "ann" / "cameras.npz")["scale_mat_0"]
-    vertices = load_truth(root, "ann").mesh_mm.vertices
+    vertices = truth(root, "ann").mesh_mm.vertices
     unit = (vertices - mm_from_unit[:3, 3]) / mm_from_unit[0, 0]
     assert 0.75 < np.linalg.norm(unit, axis=1).max() < 0.95
     assert np.abs((vertices.min(axis=0) + vertices.max(axis=0)) / 2 - mm_from_unit[:3, 3]).max() > 0.5
@@ -144,10 +196,13 @@ def test_regions_are_what_the_metric_expects(person: people.Person) -> None:
     assert len(np.intersect1d(hair, person.regions["face"])) == 0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_scan_is_the_outer_surface_only(seed: int) -> None:
+@pytest.mark.parametrize("chance", [of("ann"), of("bob"), TRAINED], ids=["bob", "short", "fringe"])
+def test_the_scan_is_the_outer_surface_only(
+    chance: np.random.SeedSequence, made: Callable[[np.random.SeedSequence], people.Person], request: pytest.FixtureRequest
+) -> None:
     """From nearly every point of the scan some direction leads outside: no mouth bag, no back of an eyeball."""
-    someone = people.make_person(np.random.SeedSequence([seed, 9]))
+    someone = made(chance)
+    assert someone.style == request.node.callspec.id  # hair of three kinds
     triangles = someone.vertices_mm[someone.faces]
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     area = np.linalg.norm(normals, axis=1)
@@ -155,12 +210,13 @@ def test_the_scan_is_the_outer_surface_only(seed: int) -> None:
     start = triangles.mean(axis=1) + 0.02 * normals
     scene, free = people.embree_scene(triangles), np.zeros(len(triangles), dtype=bool)
     for direction in people.even_directions(150):
-        free |= ~people.blocked(scene, start, np.tile(direction, (len(start), 1))) & (normals @ direction > 0)
+        asked = np.flatnonzero(~free & (normals @ direction > 0))
+        free[asked] = ~people.blocked(scene, start[asked], np.tile(direction, (len(asked), 1)))
     assert area[~free].sum() < 0.03 * area.sum()  # the rims under lids and hair
 
 
 def test_people_differ_and_the_name_determines_the_person(root: Path) -> None:
-    first, second = (load_truth(root, name) for name in ("ann", "bob"))
+    first, second = (truth(root, name) for name in ("ann", "bob"))
     apart = scipy.spatial.cKDTree(second.mesh_mm.vertices).query(first.mesh_mm.vertices[first.regions["face"]])[0]
     assert apart.mean() > 1.0
 
@@ -173,11 +229,10 @@ def test_no_eyelid_covers_its_eye(person: people.Person) -> None:
     assert (person.material[hit["primID"]] == people.EYE).all()
 
 
-def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    synthetic.write_subject(here, "eve", seed=5, size=48, n_photographs=8)
+def test_the_same_seed_gives_the_same_bytes_in_another_process(alone: Path, tmp_path: Path) -> None:
+    here, there = alone, tmp_path / "there"
     command = "import sys; from heads.data import synthetic; "
-    command += "synthetic.write_subject(sys.argv[1], 'eve', seed=5, size=48, n_photographs=8)"
+    command += f"synthetic.write_subject(sys.argv[1], 'ann', seed=1, size={SIZE}, n_photographs={PHOTOGRAPHS})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", command, str(there)], check=True, env=environment, capture_output=True)
     files = sorted(path.relative_to(here) for path in here.rglob("*") if path.is_file())
@@ -194,8 +249,14 @@ assert not {"anny", "torch"} & set(sys.modules)
 """
 
 
+@pytest.fixture(scope="module")
+def anny() -> Any:
+    """The model that bodies are computed from, which takes seconds to read."""
+    return people._anny()
+
+
 def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_it_and_after_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: people.Person
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, person: people.Person, anny: Any
 ) -> None:
     monkeypatch.setenv("HEADS_CACHE", str(tmp_path / "cache"))
 
@@ -204,12 +265,13 @@ def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_i
         computed.clear()
         for _ in range(2):
             people._shared.cache_clear()
-            someone = people.make_person(np.random.SeedSequence([3, 3]))
+            someone = MAKE(np.random.SeedSequence([3, 3]))
             for name in ("vertices_mm", "faces", "normals", "canonical", "lips", "ears", "eye_centres_mm", "depth_mm"):
                 assert getattr(someone, name).tobytes() == getattr(person, name).tobytes(), name
             assert someone.landmarks == person.landmarks
         assert len(computed) == expected
 
+    monkeypatch.setattr(people, "_anny", lambda: anny)
     result, computed = people._computed(), []
     monkeypatch.setattr(people, "_computed", lambda: computed.append(1) or result)
     try:
@@ -227,8 +289,8 @@ def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_i
         people._shared.cache_clear()
 
 
-def test_the_body_is_that_of_anny(person: people.Person) -> None:
-    model, (body, _) = people._anny(), people._shared()
+def test_the_body_is_that_of_anny(anny: Any) -> None:
+    model, (body, _) = anny, people._shared()
     rng = np.random.default_rng(0)
     for _ in range(5):
         phenotypes = {name: rng.random() for name in (*people._VARIATIONS, *people._ANCESTRIES)}
@@ -239,12 +301,9 @@ def test_the_body_is_that_of_anny(person: people.Person) -> None:
         assert np.abs(found - np.stack([expected[:, 0], expected[:, 2], -expected[:, 1]], axis=1)).max() < 1e-9
 
 
-def test_another_seed_gives_another_person(tmp_path: Path) -> None:
-    scans = []
-    for seed in (1, 2):
-        synthetic.write_subject(tmp_path, "eve", seed=seed, size=16, n_photographs=8)
-        scans.append(load_truth(tmp_path, "eve"))
-    first, second = (scan.mesh_mm.vertices[scan.regions["nose"]] for scan in scans)
+def test_another_seed_gives_another_person(root: Path, tmp_path: Path) -> None:
+    synthetic.write_subject(tmp_path, "ann", seed=4, size=16, n_photographs=8)
+    first, second = (scan.mesh_mm.vertices[scan.regions["nose"]] for scan in (truth(root, "ann"), truth(tmp_path, "ann")))
     assert first.shape == second.shape  # one topology
     assert np.linalg.norm(first - second, axis=1).mean() > 1.0
 
@@ -254,10 +313,12 @@ def test_too_few_photographs_are_refused_with_their_number(tmp_path: Path) -> No
         synthetic.write_subject(tmp_path, "eve", seed=1, size=64, n_photographs=3)
 
 
-def test_the_common_light_is_the_same_for_all_and_a_varied_one_is_not(person: people.Person) -> None:
-    another = people.make_person(np.random.SeedSequence([3, 4]))
+def test_the_common_light_is_the_same_for_all_and_a_varied_one_is_not(
+    made: Callable[[np.random.SeedSequence], people.Person],
+) -> None:
+    two = made(of("ann")), made(of("bob"))
     taken = {
-        light: [synthetic.photograph(someone, size=48, n_photographs=8, light=light) for someone in (person, another)]
+        light: [synthetic.photograph(someone, size=SIZE, n_photographs=2, light=light) for someone in two]
         for light in synthetic.LIGHTS
     }
     apart = {}
@@ -266,7 +327,7 @@ def test_the_common_light_is_the_same_for_all_and_a_varied_one_is_not(person: pe
         behind[:, 1:-1] = False  # at the sides no pixel is touched by a head
         apart[light] = np.abs(first.images[0][behind].astype(int) - second.images[0][behind].astype(int)).mean()
     assert apart["common"] < 5 < 15 < apart["varied"]  # of 255, noise included
-    lamps = {light: [synthetic._studio(someone, 16, light).lamps for someone in (person, another)] for light in synthetic.LIGHTS}
+    lamps = {light: [synthetic._studio(someone, SIZE, light).lamps for someone in two] for light in synthetic.LIGHTS}
     assert np.array_equal(*lamps["common"]) and not np.allclose(*lamps["varied"])
     own, common = taken["varied"][0], taken["common"][0]
     assert np.array_equal(own.masks, common.masks) and np.array_equal(own.px_from_mm, common.px_from_mm)
@@ -278,13 +339,13 @@ def test_an_unknown_light_is_refused_with_its_name(person: people.Person) -> Non
 
 
 @pytest.fixture(scope="module")
-def training() -> TrainingHead:
+def training(made: object) -> TrainingHead:
     return synthetic.training_head(2, 1, points=4000, photographs=1, size=64)
 
 
 def training_surface() -> trimesh.Trimesh:
     """The surface of the fixture `training`, made independently: the same person in the same unit frame."""
-    someone = people.make_person(np.random.SeedSequence([2, zlib.crc32(b"training head"), 1]))
+    someone = synthetic.make_person(TRAINED)
     mm_from_unit = synthetic._unit_frame(someone.vertices_mm, np.random.default_rng(someone.streams["cameras"]))
     unit = trimesh.transform_points(someone.vertices_mm, np.linalg.inv(mm_from_unit))
     return trimesh.Trimesh(unit, someone.faces, process=False)
@@ -315,10 +376,13 @@ def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: Tra
     assert training.seen[:, 2].mean() > training.points[:, 2].mean() + 0.2
 
 
-def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels(person: people.Person) -> None:
+def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels(
+    made: Callable[[np.random.SeedSequence], people.Person],
+) -> None:
     rng = np.random.default_rng(0)
-    studio = synthetic._studio(person, 64, "varied")
-    intrinsics, poses = synthetic._cameras(person.vertices_mm, 64, np.array([0.0, 0.8]), rng)
+    person = made(of("ann"))
+    studio = synthetic._studio(person, SIZE, "varied")
+    intrinsics, poses = synthetic._cameras(person.vertices_mm, SIZE, np.array([0.0, 0.8]), rng)
     images, masks = synthetic._develop(studio, intrinsics, poses, rng)
     for i in range(2):
         view = slice(i, i + 1)
@@ -331,8 +395,12 @@ def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels
         np.testing.assert_allclose((colours + 1) / 2 * 255, images[i][row, column], atol=1e-9)
 
 
-def test_a_training_head_is_the_same_every_time_and_its_index_determines_the_person(training: TrainingHead) -> None:
-    again, plain = (synthetic.training_head(2, 1, points=4000, photographs=count, size=64) for count in (1, 0))
+def test_a_training_head_is_the_same_every_time_and_its_index_determines_the_person(
+    training: TrainingHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = synthetic.training_head(2, 1, points=4000, photographs=0, size=64)
+    monkeypatch.setattr(synthetic, "make_person", MAKE)
+    again = synthetic.training_head(2, 1, points=4000, photographs=1, size=64)
     for name in ("points", "normals", "seen", "seen_normals", "colours"):
         assert torch.equal(getattr(training, name), getattr(again, name)), name
     assert torch.equal(training.points, plain.points) and len(plain.seen) == 0  # with photographs or without
