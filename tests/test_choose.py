@@ -50,17 +50,19 @@ def slow_loss(tensors: dict[str, torch.Tensor], scene: Scene, view: int) -> dict
         origins, directions = camera.rays(scene.px_from_cam[view], scene.unit_from_cam[view], pixels.float())
         t = torch.linspace(0, 5, 600).expand(len(pixels), -1)
         points = origins[:, None] + t[..., None] * directions[:, None]
-        values = field(points.reshape(-1, 3)).view(t.shape).where(points.norm(dim=-1) <= 1, torch.tensor(9.0))
+        within, values = points.norm(dim=-1) <= 1, torch.full(t.shape, 9.0)
+        values[within] = field(points[within])
+        first = (values < 0).int().argmax(dim=1, keepdim=True)  # what it is of rays that miss does not matter
+        low, high = t.gather(1, (first - 1).clamp(min=0)), t.gather(1, first)
+        for _ in range(20):
+            middle = (low + high) / 2
+            inside = field(origins + middle * directions)[:, None] < 0
+            low, high = low.where(inside, middle), middle.where(inside, high)
         for i, (column, _) in enumerate(pixels.tolist()):
             total += 1
-            on_head, below = bool(scene.masks[view, row, column]), (values[i] < 0).nonzero()
-            if on_head and len(below):
-                low, high = t[i, below[0, 0] - 1], t[i, below[0, 0]]
-                for _ in range(20):
-                    middle = (low + high) / 2
-                    inside = field((origins[i] + middle * directions[i])[None])[0] < 0
-                    low, high = (low, middle) if inside else (middle, high)
-                x = (origins[i] + high * directions[i])[None]
+            on_head, below = bool(scene.masks[view, row, column]), bool((values[i] < 0).any())
+            if on_head and below:
+                x = (origins[i] + high[i] * directions[i])[None]
                 _, normal, feature = geometry.with_gradient(x)
                 seen = painter(x, -directions[i][None], normal, feature)[0]
                 rgb += (seen - (scene.images[view, row, column] * 2 - 1)).abs().sum().item()

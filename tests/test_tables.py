@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads.posts import original, results, sentences, tables
+from heads.posts import original, results, sentences, stats, tables
 from heads.posts.results import Results
 
 ROOT = Path(__file__).parents[1]
@@ -194,7 +194,8 @@ def test_the_ablation_keeps_both_seeds_and_failed_runs_and_names_what_is_missing
         tables.ablation(study(apart))
 
 
-def test_ablations_count_in_no_numbers_but_their_own() -> None:
+def test_ablations_count_in_no_numbers_but_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "DRAWS", 500)  # the same for both; of 10,000, most of the time would go into drawing
     table = invented.whole()
     main = table[table["name"] == ""]
     assert len(table) == len(main) + 5 * 5
