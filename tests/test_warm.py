@@ -44,14 +44,32 @@ def folder(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """An empty folder in which notebooks are run by a copy of the library."""
     for name, value in copies.environment(repository).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv(warm.VARIABLE, raising=False)  # of the fixture `server`
     (tmp_path / "Snakefile").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def server(repository: Path) -> Iterator[str]:
+    """The socket of a server for all tests that leave it as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in copies.environment(repository).items():
+            patch.setenv(name, value)
+        with warm.kernels(["no.such.module"]):
+            yield os.environ[warm.VARIABLE]
+
+
 @pytest.fixture
-def offered(folder: Path) -> Iterator[Path]:
+def offered(folder: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, with warm kernels on offer."""
+    monkeypatch.setenv(warm.VARIABLE, server)
+    return folder
+
+
+@pytest.fixture
+def lost(folder: Path) -> Iterator[Path]:
+    """The same, with a server that the test makes useless for others."""
     with warm.kernels(["no.such.module"]):
         yield folder
 
@@ -118,7 +136,8 @@ VICTIMS = {"client": client, "job": lambda running: psutil.Process(running.pid),
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_a_warm_kernel_ends_when_its_client_its_job_or_the_server_is_killed(offered: Path, victim: str) -> None:
+def test_a_warm_kernel_ends_when_its_client_its_job_or_the_server_is_killed(victim: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("lost" if victim == "server" else "offered")
     running = job("import time; time.sleep(60)")
     tree = [kernel(), client(running)]
     VICTIMS[victim](running).kill()
@@ -150,14 +169,16 @@ def test_nothing_is_left_of_a_study_that_is_killed(folder: Path) -> None:
 
 
 def test_nothing_is_left_when_a_study_has_ended(folder: Path) -> None:
+    before = psutil.Process().children()
     with warm.kernels([]):
         path = Path(os.environ[warm.VARIABLE])
         assert run("")[0]
-        server = next(child for child in psutil.Process().children() if "warm.serve" in " ".join(child.cmdline()))
+        others = [child for child in psutil.Process().children() if child not in before]
+        server = next(child for child in others if "warm.serve" in " ".join(child.cmdline()))
     assert gone(server) and not path.parent.exists() and warm.VARIABLE not in os.environ
 
 
-def test_what_a_warm_kernel_cannot_be_is_a_plain_one(offered: Path, repository: Path) -> None:
+def test_what_a_warm_kernel_cannot_be_is_a_plain_one(lost: Path, repository: Path) -> None:
     assert run("")[0]
     for other in ({"OMP_NUM_THREADS": "2"}, {"PYTHONWARNINGS": "error"}, {"HEADS_WARM": "/no/such/socket"}):
         assert not run("", **other)[0], other
