@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,19 +110,8 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
     with lock.held(str(path)):
         sweep(study)
         to_run = status.outdated(study)
-        with ProcessPoolExecutor(max_workers=1) as aside:  # it imports torch, which this process would keep for hours
-            try:
-                aside.submit(check, [study.jobs[name] for name in to_run]).result()
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from None
-        with files.replacing(TO_RUN) as partial:
-            partial.write_text("\n".join(to_run), encoding="utf-8")
-        snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={path}", f"jobs={TO_RUN}"]
-        snakemake += ["--forceall", *(["--cores", cores] if cores else [])]
-        sources = {contract.NOTEBOOKS / f"{study.jobs[name].notebook}.py" for name in to_run}
         began = time.time()
-        with warm.kernels(warm.imported([source.read_text(encoding="utf-8") for source in sorted(sources)])):
-            code, said = _snakemake(snakemake) if to_run else (0, "")
+        code, said = _run_jobs(study, list(to_run), cores, profile) if to_run else (0, "")
     report(study, time.time() - began)
     failed = failures(study)
     for line in failed:
@@ -132,6 +121,23 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
     elif code and not failed:
         say(f"Snakemake ended with code {code}; the executed notebooks are in runs/{study.name}/notebooks")
     return 1 if code else 3 if failed else 0
+
+
+def _run_jobs(study: Study, to_run: list[str], cores: str | None, profile: str) -> tuple[int, str]:
+    """Try the settings of these jobs of a study, then run them; what Snakemake ended with, and its last lines."""
+    with ProcessPoolExecutor(max_workers=1) as aside:  # it imports torch, which this process would keep for hours
+        try:
+            aside.submit(check, [study.jobs[name] for name in to_run]).result()
+        except ValueError as error:
+            raise ValueError(f"{study.path}: {error}") from None
+    with files.replacing(TO_RUN) as partial:
+        partial.write_text("\n".join(to_run), encoding="utf-8")
+    snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={study.path}", f"jobs={TO_RUN}"]
+    snakemake += ["--forceall", *(["--cores", cores] if cores else [])]
+    sources = {contract.NOTEBOOKS / f"{study.jobs[name].notebook}.py" for name in to_run}
+    modules = warm.imported([source.read_text(encoding="utf-8") for source in sorted(sources)])
+    with warm.kernels(modules) if len(to_run) > 1 else nullcontext():  # for one, a plain kernel costs less than the server
+        return _snakemake(snakemake)
 
 
 def _snakemake(command: list[str]) -> tuple[int, str]:
