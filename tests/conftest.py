@@ -12,7 +12,6 @@ from torch import Tensor
 
 from heads import camera
 from heads.scene import Scene
-from heads.study import contract, records
 
 torch.set_num_threads(1)
 
@@ -64,15 +63,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def forget() -> Iterator[Callable[[], None]]:
-    """Forgets what was read of notebooks, which nobody but a test changes while a program runs."""
-
-    def cleared() -> None:
-        for cached in (contract.parameters, contract.closure, contract._tree, records.code):
-            cached.cache_clear()
-
-    cleared()
-    yield cleared
-    cleared()
+    """`copies.forget`, before the test and after it too."""
+    copies.forget()
+    yield copies.forget
+    copies.forget()
 
 
 @pytest.fixture

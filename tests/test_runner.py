@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import copies
@@ -12,7 +13,7 @@ import pytest
 from test_plan import CHOICE, FULL, GOOD, changed, written
 
 from heads import __main__ as command_line
-from heads.study import contract, plan, records, runner
+from heads.study import contract, plan, records, runner, status
 from heads.study.records import Record
 
 # ---- settings, before any work
@@ -154,8 +155,9 @@ DATA, FITS = {"data/people.ada", "data/people.ben"}, ("ada.mean", "ada.wide", "b
 
 @pytest.fixture(scope="module")
 def first(repository: Path) -> tuple[subprocess.CompletedProcess[str], set[str]]:
-    """The study run once, by somebody whose home cannot be written."""
+    """The study run once, by somebody whose home cannot be written, with a fit that fails."""
     copies.light(repository)
+    (repository / "photos" / "ben").write_text("fail")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", "/proc/nope")
         patch.delenv("XDG_CACHE_HOME", raising=False)
@@ -171,49 +173,61 @@ def test_a_study_whose_home_cannot_be_written_keeps_things_in_one_of_its_own(
     light: Path, first: tuple[subprocess.CompletedProcess[str], set[str]]
 ) -> None:
     done, ran = first
-    assert (done.returncode, ran) == (0, {*DATA, *of(*FITS), "table"}), done.stderr
+    assert ran == {*DATA, *of(*FITS), "table"}, done.stderr
     assert (light / "runs" / ".home" / ".cache" / "snakemake").is_dir()
-    assert pd.read_csv(light / "results" / "light.csv")["face_rigid_mm"].tolist() == [1.5, 1.5, 1.5]
+    assert pd.read_csv(light / "results" / "light.csv")["face_rigid_mm"].tolist()[:2] == [1.5, 1.5]
     assert "Unable to parse" not in done.stderr  # as papermill says of types in quotes
     assert "runner.py" not in done.stderr  # as Python warns of a pipe that is not closed
 
 
-def test_a_job_that_fails_keeps_its_row_and_those_that_wait_for_it_are_left_out(light: Path) -> None:
-    (light / "photos" / "ben").write_text("fail")
-    done, ran = again(light)
-    assert (done.returncode, ran) == (3, {"data/people.ben", *of("ben.mean"), "table"})
+def test_a_job_that_fails_keeps_its_row_and_those_that_wait_for_it_are_left_out(
+    light: Path, first: tuple[subprocess.CompletedProcess[str], set[str]]
+) -> None:
+    done, _ = first
+    assert done.returncode == 3, done.stderr
     assert (light / "runs/light/notebooks/score/ben.mean.s0.ipynb").read_text() == ""  # no kernel was started for it
     assert "failed: ben.mean.s0: ben: the fit diverged" in done.stderr.splitlines()
     rows = pd.read_csv(light / "results" / "light.csv")
     assert rows["status"].tolist() == ["ok", "ok", "failed"] and rows["reason"][2] == "ben: the fit diverged"
 
 
-def test_a_second_run_does_only_what_is_missing_and_a_change_only_what_depends_on_it(light: Path) -> None:
-    (light / "photos" / "ben").write_text("well")
-    os.utime(light / "photos" / "ben", (1, 1))  # what has changed is read again, though it is older, and as large as before
-    shutil.rmtree(light / "runs" / "light" / "fit" / "ada.mean.s0")  # what is gone comes back, though the table is there
-    done, ran = again(light)
-    assert (done.returncode, ran) == (0, {"data/people.ben", *of("ben.mean", "ada.mean"), "table"}), done.stderr
-    assert pd.read_csv(light / "results" / "light.csv")["status"].tolist() == ["ok"] * 3
+def test_a_second_run_does_only_what_is_missing_and_a_change_only_what_depends_on_it(
+    light: Path, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], None]
+) -> None:
+    monkeypatch.chdir(light)
 
-    done, ran = again(light)
-    assert (done.returncode, ran) == (0, set()), done.stderr
+    def to_run() -> set[str]:
+        forget()
+        return set(status.outdated(plan.read("config/light.yaml")))
 
-    (light / ".snakemake").rename(light / "kept")  # what has changed is seen by the records alone
-    changed = copies.LIGHT_STUDY.replace("width: 9", "width: 10")
-    done, ran = again(light, changed)
-    assert (done.returncode, ran) == (0, {*of("ada.wide"), "table"}), done.stderr
-
-    shutil.rmtree(light / ".snakemake")  # as if Snakemake had been killed before it heard that these had ended
-    (light / "kept").rename(light / ".snakemake")
-    done, ran = again(light, changed)
-    assert (done.returncode, ran) == (0, set()), done.stderr
-
+    wanted = of("ben.mean") | {"table"}
+    assert to_run() == wanted  # what had failed
+    Path("photos", "ben").write_text("well")
+    os.utime(Path("photos", "ben"), (1, 1))  # what has changed is read again, though it is older, and as large as before
+    wanted |= {"data/people.ben"}
+    assert to_run() == wanted
+    shutil.rmtree(Path("runs", "light", "fit", "ada.mean.s0"))  # what is gone comes back, though the table is there
+    wanted |= of("ada.mean")
+    assert to_run() == wanted
     for name in ("61_person", "64_score"):  # the first of these only looks, and the fits wait for it
-        with (light / "notebooks" / f"{name}.py").open("a") as file:
+        with Path("notebooks", f"{name}.py").open("a") as file:
             file.write("'more code'.upper()\n")
-    done, ran = again(light, changed)
-    assert done.returncode == 0 and ran == {*DATA, *(f"score/{name}.s0" for name in FITS), "table"}, done.stderr
+    wanted |= {*DATA, "score/ada.wide.s0"}
+    assert to_run() == wanted
+
+    Path(".snakemake").rename("kept")  # what has changed is seen by the records alone
+    done, ran = again(light)
+    assert (done.returncode, ran) == (0, wanted), done.stderr
+    assert pd.read_csv("results/light.csv")["status"].tolist() == ["ok"] * 3
+    assert pd.read_csv("results/light.csv")["face_rigid_mm"].tolist() == [1.5] * 3
+
+    shutil.rmtree(".snakemake")  # as if Snakemake had been killed before it heard that these had ended
+    Path("kept").rename(".snakemake")
+    done, ran = again(light)
+    assert (done.returncode, ran) == (0, set()), done.stderr
+
+    done, ran = again(light, copies.LIGHT_STUDY.replace("width: 9", "width: 10"))
+    assert (done.returncode, ran) == (0, {*of("ada.wide"), "table"}), done.stderr
 
 
 def test_a_value_that_a_notebook_refuses_costs_no_work_and_names_its_job(light: Path) -> None:
