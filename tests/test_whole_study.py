@@ -23,18 +23,18 @@ from heads.study import plan, status
 STUDY = """
 data:
   scans: {notebook: 01_data, kind: h3ds, root: photos, scenes: photos/mine.toml}
-  people: {notebook: 01_data, seed: 3, size: 48, photographs: 8}
+  people: {notebook: 01_data, seed: 3, size: 32, photographs: 8}
 subjects: [anna, bert]
 views: [3]
 every: {preset: SMOKE, fit: {epochs: 15}}
 priors:
-  single: {notebook: 02_prior, data: people, subject: eve, views: 8, epochs: 15}
+  single: {notebook: 02_prior, data: people, subject: eve, views: 3, epochs: 15}
 methods:
   idr: {notebook: 03_reconstruct, label: IDR}
   baseh3d: {notebook: 03_reconstruct, label: BaseH3D-Net, prior: single, subjects: [anna]}
 table: {pictures: true}
 """
-CHANGED = STUDY.replace("subjects: [anna]}", "subjects: [anna], fit: {rays: 96}}")
+CHANGED = STUDY.replace("[anna, bert]", "[anna]").replace("subjects: [anna]}", "fit: {rays: 96}}")
 RUNS = ["anna.idr.v3.s0", "anna.baseh3d.single.v3.s0", "bert.idr.v3.s0"]
 SCORES = ["face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm"]
 Studied = tuple[Path, subprocess.CompletedProcess[str], set[str]]
@@ -97,15 +97,28 @@ def test_the_token_of_h3ds_is_in_no_file_of_a_study_and_in_nothing_that_it_says(
     assert copies.TOKEN not in done.stdout + done.stderr
 
 
-def test_a_second_run_does_what_had_failed_what_is_gone_and_what_has_changed_and_nothing_else(studied: Studied) -> None:
+def to_run() -> set[str]:
+    return set(status.outdated(plan.read("config/mine.yaml")))
+
+
+def test_what_had_failed_would_be_run_again_whether_the_photograph_is_there_or_not(
+    studied: Studied, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, *_ = studied
+    monkeypatch.chdir(repository)
+    assert to_run() == {"data/scans.bert", *of(RUNS[2]), "table"}
+    Path("hidden.jpg").rename(Path("photos", "bert", "image", "img_0001.jpg"))
+    assert to_run() == {"data/scans.bert", *of(RUNS[2]), "table"}
+
+
+def test_a_second_run_does_what_is_gone_and_what_has_changed_and_nothing_else(studied: Studied) -> None:
     repository, *_ = studied
     first = table(repository)
-    (repository / "hidden.jpg").rename(repository / "photos" / "bert" / "image" / "img_0001.jpg")
     shutil.rmtree(repository / "runs" / "mine" / "score" / RUNS[0])
     done, ran = copies.again(repository, CHANGED)
     assert done.returncode == 0, done.stderr
-    assert ran == {"data/scans.bert", *of(*RUNS[1:]), f"score/{RUNS[0]}", "table"}
-    assert table(repository)["status"].tolist() == ["ok"] * 3
+    assert ran == {*of(RUNS[1]), f"score/{RUNS[0]}", "table"}
+    assert table(repository)["status"].tolist() == ["ok"] * 2
     pd.testing.assert_frame_equal(table(repository)[:1], first[:1])
     assert (table(repository)[SCORES].loc[1] != first[SCORES].loc[1]).any()
 
@@ -121,10 +134,6 @@ def test_a_photograph_that_has_changed_would_be_read_again_though_it_is_older_an
 ) -> None:
     repository, *_ = studied
     monkeypatch.chdir(repository)
-
-    def to_run() -> set[str]:
-        return set(status.outdated(plan.read("config/mine.yaml")))
-
     assert to_run() == set()
     photograph, toml = Path("photos/anna/image/img_0001.jpg"), Path("photos/mine.toml")
     content, text = photograph.read_bytes(), toml.read_text()
@@ -134,9 +143,11 @@ def test_a_photograph_that_has_changed_would_be_read_again_though_it_is_older_an
     photograph.write_bytes(content)
     assert to_run() == set()  # whatever its date
 
-    before, _, after = text.partition("[scenes.bert]")
-    toml.write_text(f"{before}[scenes.bert]{after.replace('[0, 1, 2]', '[0, 3, 2]')}")
-    assert to_run() == {"data/scans.bert", *of(RUNS[2]), "table"}
+    anna, mark, bert = text.partition("[scenes.bert]")
+    toml.write_text(f"{anna}{mark}{bert.replace('[0, 1, 2]', '[0, 3, 2]')}")
+    assert to_run() == set()  # it is of somebody else
+    toml.write_text(f"{anna.replace('[0, 1, 2]', '[0, 3, 2]')}{mark}{bert}")
+    assert to_run() == {"data/scans.anna", *of(*RUNS[:2]), "table"}
     toml.write_text(text)
     for name in ("full_head.obj", "regions/face.txt"):  # of the scan: the judge's alone
         with Path("photos", "anna", name).open("a") as file:
