@@ -64,7 +64,7 @@ def build(root: Path) -> Path:
     closed = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
     path = os.pathsep.join([str(ROOT / "lib"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-E", "-q", "-b", "html", "blog", "blog/_build/html"]
-    environment = os.environ | closed | {"PYTHONPATH": path}
+    environment = os.environ | closed | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=400)
     assert ended.returncode == 0, ended.stderr[-4000:]
     return root / "blog" / "_build" / "html"
