@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from test_plan import CHOICE, FULL, GOOD, changed, written
 
 from heads import __main__ as command_line
-from heads.study import contract, plan, records, runner, status
+from heads.study import contract, lock, plan, records, runner, status
 from heads.study.records import Record
 
 # ---- settings, before any work
@@ -239,6 +241,20 @@ def test_a_value_that_a_notebook_refuses_costs_no_work_and_names_its_job(light: 
         and done.stderr.strip().splitlines()[-1] == "config/light.yaml: fit/ada.mean.s0: width must not be 13"
     )
     assert sorted((light / "runs").rglob("*")) == before
+
+
+def test_a_study_that_is_killed_while_it_checks_leaves_no_lock(light: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (light / "config" / "light.yaml").write_text(copies.LIGHT_STUDY.replace("label: Mean", "width: 14"))
+    command = [sys.executable, "-m", "heads", "study", "config/light.yaml"]
+    with subprocess.Popen(command, cwd=light, env=copies.environment(light), stderr=subprocess.DEVNULL) as driver:
+        while not (light / "runs" / "waits").exists() and driver.poll() is None:
+            time.sleep(0.01)
+        driver.kill()
+    (light / "runs" / "waits").unlink()
+    monkeypatch.chdir(light)
+    began = time.monotonic()
+    with lock.held("the next one"):  # for which it waits until whoever tried the settings has ended too
+        assert time.monotonic() - began < 10
 
 
 def test_where_snakemake_fails_before_any_job_its_reason_is_shown(light: Path) -> None:

@@ -27,6 +27,9 @@ def main() -> int:
     command.add_argument("--profile", default="profiles/local", help="where the jobs run: a folder of profiles/")
     command.add_argument("--dry-run", action="store_true", help="check the study and print what it would run, and run nothing")
 
+    command = commands.add_parser("check", help="check a study and all values that it sets, and run nothing")
+    command.add_argument("file", type=Path)
+
     said = {
         "status": "what of a study is done, running, failed and missing, and how long the rest takes",
         "report": "the same and all scores so far as one HTML page, runs/NAME/report.html",
@@ -56,6 +59,8 @@ def main() -> int:
     try:
         if given.command == "study":
             return runner.show_study(given.file) if given.dry_run else runner.run_study(given.file, given.cores, given.profile)
+        if given.command == "check":
+            return runner.check_study(given.file)
         if given.command == "status":
             print(status.text(plan.read(given.file), given.cores))
             return 0

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -72,6 +71,16 @@ def first(notebook: str, wanted: Path | str, **parameters: object) -> None:
     notebooks.execute(Path("notebooks", f"{notebook}.py"), DEMO / "notebooks" / f"{name}.ipynb", parameters)
 
 
+def check_study(path: Path) -> int:
+    """Check a study and every value that it sets for jobs that have to be run; ValueError says what is wrong."""
+    study = plan.read(path)
+    try:
+        check(study.jobs[name] for name in status.outdated(study))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return 0
+
+
 def check(jobs: Iterable[Job]) -> None:
     """Run the cells of each job's notebook up to its settings, so that a wrong value costs no work; ValueError names the job."""
     tried = set()
@@ -125,11 +134,12 @@ def run_study(path: Path, cores: str | None, profile: str) -> int:
 
 def _run_jobs(study: Study, to_run: list[str], cores: str | None, profile: str) -> tuple[int, str]:
     """Try the settings of these jobs of a study, then run them; what Snakemake ended with, and its last lines."""
-    with ProcessPoolExecutor(max_workers=1) as aside:  # it imports torch, which this process would keep for hours
-        try:
-            aside.submit(check, [study.jobs[name] for name in to_run]).result()
-        except ValueError as error:
-            raise ValueError(f"{study.path}: {error}") from None
+    # in a process of its own, for it imports torch, which this one would keep for hours; and one that inherits no lock from it
+    checked = subprocess.run([sys.executable, "-m", "heads", "check", study.path], stderr=subprocess.PIPE, text=True)
+    if checked.returncode:
+        raise ValueError(
+            checked.stderr.strip().splitlines()[-1] if checked.stderr.strip() else f"{study.path}: cannot be checked"
+        )
     with files.replacing(TO_RUN) as partial:
         partial.write_text("\n".join(to_run), encoding="utf-8")
     snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, "--config", f"study={study.path}", f"jobs={TO_RUN}"]
