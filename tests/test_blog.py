@@ -33,7 +33,7 @@ addEventListener("error", (event) => (window.failure = event.message), true);
 addEventListener("load", async () => {
   const viewer = document.querySelector(".head-viewer");
   viewer?.scrollIntoView({ behavior: "instant" });
-  const late = performance.now() + 15000;
+  const late = performance.now() + 60000;
   while (viewer && !viewer.querySelector("canvas") && performance.now() < late) await new Promise(requestAnimationFrame);
   viewer?.querySelectorAll("button")[1].click();
   const scrolls = ".table-wrapper, div.math, pre, .head-canvas, mjx-container, svg";
@@ -294,7 +294,7 @@ def opened(pages: Path, tmp_path_factory: pytest.TempPathFactory) -> Visit:
             probed.write_text(text.replace("<head>", f"<head>{probe}", 1), encoding="utf-8")
             around.write_text(FRAME.format(page=probed.name, size=f"width: {width}px; height: {HEIGHT}px"), encoding="utf-8")
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            how = (f"--window-size=1500,{HEIGHT}", "--virtual-time-budget=20000", f"--screenshot={picture}")
+            how = (f"--window-size=1500,{HEIGHT}", "--virtual-time-budget=80000", f"--screenshot={picture}")
             command = chromium(folder, *how, around.as_uri())
             try:
                 subprocess.run(command, capture_output=True, timeout=120, check=True)
