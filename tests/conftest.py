@@ -80,7 +80,7 @@ def empty_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 # What takes longest goes first, so that nobody waits for it in the end. Whoever begins with a file of one or two tests is given a
 # second file at once; hence the three short ones among them.
-FIRST = ["slurm", "shipped_studies", "whole_study", "blog", "runner", "readme", "kill", "optimizers"]
+FIRST = ["slurm", "shipped_studies", "whole_study", "blog", "runner", "readme", "kill", "optimizers", "warm", "protocols"]
 FIRST += ["synthetic", "choose", "idr", "status", "notebooks", "lock", "speed", "autodecoder", "hostile", "tables", "average"]
 
 
