@@ -10,18 +10,8 @@ from scipy.spatial import cKDTree
 
 from heads import camera
 from heads.methods import visual_hull
+from heads.methods.choose import only
 from heads.scene import Scene
-
-
-def only(scene: Scene, index: list[int]) -> Scene:
-    return replace(
-        scene,
-        views=tuple(scene.views[i] for i in index),
-        images=scene.images[index],
-        masks=scene.masks[index],
-        px_from_cam=scene.px_from_cam[index],
-        unit_from_cam=scene.unit_from_cam[index],
-    )
 
 
 def test_the_hull_holds_the_body_and_shrinks_towards_it_with_every_photograph(ellipsoid_scene: Scene) -> None:

@@ -123,7 +123,7 @@ def _typed(value: Any, kind: ast.expr, where: str) -> Any:
             return _bounded(value, kind, where)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             words = ast.literal_eval(choices)
-            words = [word for word in (words if isinstance(words, tuple) else (words,))]
+            words = words if isinstance(words, tuple) else (words,)
             if value not in words:
                 raise ValueError(f"{where}: {unknown(value, words)}")
             return value

@@ -64,6 +64,11 @@ class Job:
         return self.folder / "record.json"
 
     @property
+    def all_parameters(self) -> dict[str, Any]:
+        """The notebook's parameters with their values, those that nobody has set too."""
+        return {name: known.default for name, known in contract.parameters(self.notebook).items()} | self.parameters
+
+    @property
     def log(self) -> Path:
         """The executed notebook."""
         return Path("runs", self.study, "notebooks", f"{self.name}.ipynb")
@@ -138,8 +143,7 @@ class Study:
 
 def _all(job: Job) -> dict[str, Any]:
     """All parameters of a job with their values, the defaults too, without those that say where things are."""
-    defaults = {name: parameter.default for name, parameter in contract.parameters(job.notebook).items()}
-    return {key: value for key, value in (defaults | job.parameters).items() if key not in ("out", "root", "scenes")}
+    return {key: value for key, value in job.all_parameters.items() if key not in ("out", "root", "scenes")}
 
 
 def read(path: str | Path) -> Study:
@@ -192,6 +196,7 @@ class _Planner:
         self.data = {"people": data} if "notebook" in data else {name: _table(one, f"data: {name}") for name, one in data.items()}
         if not self.data:
             raise ValueError("data: at least one source is needed")
+        self.tested_source = next(iter(self.data))  # of the test subjects
         for name, one in self.data.items():
             self.check(one, f"data: {_name(name, 'data')}" if len(self.data) > 1 else "data", ("notebook",))
         self.subjects = [_name(subject, "subjects") for subject in _list(raw["subjects"], "subjects")]
@@ -202,7 +207,7 @@ class _Planner:
         }
         for name, prior in self.priors.items():
             self.check(prior, f"priors: {name}", ("notebook", "data"), also=("subject", "views", "seed"))
-            _one_of(prior.get("data", next(iter(self.data))), f"priors: {name}: data", self.data)
+            _one_of(prior.get("data", self.tested_source), f"priors: {name}: data", self.data)
         self.methods = self.read_methods(_table(raw["methods"], "methods"))
         self.choose = _table(raw["choose"], "choose") if "choose" in raw else {}
         if "choose" in raw:
@@ -387,7 +392,7 @@ class _Planner:
         fixed: dict[str, Any] = {"out": f"runs/{self.name}/{name}"}
         after = list(also)
         if "subject" in known and not name.startswith("data/"):
-            source = given.get("data", next(iter(self.data)))
+            source = given.get("data", self.tested_source)
             person = self.person(_one_of(source, f"{where}: data", self.data), given["subject"], given.get("views"))
             after.append(person.name)
             fixed |= {key: person.parameters[key] for key in ("root", "scenes") if key in known and key in person.parameters}
@@ -407,7 +412,7 @@ class _Planner:
         if name in self.jobs:
             return self.jobs[name]
         entry, where = self.data[source], f"data: {source}" if len(self.data) > 1 else "data"
-        tested = source == next(iter(self.data)) and subject in self.subjects
+        tested = source == self.tested_source and subject in self.subjects
         given: dict[str, Any] = {"root": f"runs/{self.name}/{source}"} | self.given(entry, where) | {"subject": subject}
         known = contract.parameters(entry["notebook"])
         kind = given.get("kind", known["kind"].default if "kind" in known else "")
@@ -433,7 +438,7 @@ class _Planner:
         if "subject" in known:
             if "subject" not in entry:
                 raise ValueError(f"{here}: subject is missing")
-            tested, source = next(iter(self.data.values())), self.data[entry.get("data", next(iter(self.data)))]
+            tested, source = self.data[self.tested_source], self.data[entry.get("data", self.tested_source)]
             if _name(entry["subject"], f"{here}: subject") in self.subjects and source == tested:
                 raise ValueError(f"{here}: subject {entry['subject']!r} is a test subject too; a prior must be of somebody else")
             given = ({"views": known["views"].default} if "views" in known else {}) | given

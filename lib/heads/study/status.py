@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from heads import files
-from heads.study import contract, lock, records
+from heads.study import lock, records
 from heads.study.plan import Job, Study
 
 STATES = ("done", "running", "failed", "outdated", "missing")
@@ -85,8 +85,7 @@ def ended(job: Job) -> tuple[str, str]:
         return "failed", record.reason or f"{job.record}: the run failed without a reason"
     if gone := next((file for file in record.files if not os.path.exists(file)), None):
         return "failed", f"{files.line(gone, 200)} is gone"
-    defaults = {name: parameter.default for name, parameter in contract.parameters(job.notebook).items()}
-    wanted = files.plain(defaults | job.parameters)
+    wanted = files.plain(job.all_parameters)
     if differ := [name for name in wanted if record.parameters.get(name) != wanted[name]]:
         return "outdated", f"{differ[0]} is now {files.shown(wanted[differ[0]])}"
     if record.code != records.code(job.notebook):
