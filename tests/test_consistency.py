@@ -117,3 +117,16 @@ def test_pixels_near_the_outline_are_left_out() -> None:
     expected = torch.zeros_like(masks)
     expected[0, 4:8, 4:9] = True
     assert torch.equal(consistency.inner(masks), expected)
+
+
+def test_the_right_gains_undo_another_exposure(ellipsoid_scene: Scene) -> None:
+    origins, directions, t, colours = pixels_of_the_first(ellipsoid_scene)
+    points, others = origins + t[:, None] * directions, torch.ones((len(t), 1), dtype=torch.long)
+    gains = torch.tensor([-0.3, -0.1, -0.2])
+    as_it_is = consistency.disagreement(points, colours, others, photographs(ellipsoid_scene), empty).sum()
+    darker = replace(ellipsoid_scene, images=ellipsoid_scene.images.clone())
+    darker.images[1] *= gains.exp()
+    without = consistency.disagreement(points, colours, others, photographs(darker), empty).sum()
+    undone = consistency.disagreement(points, colours, others, photographs(darker), empty, -gains.expand(*others.shape, 3)).sum()
+    assert without > 3 * as_it_is
+    assert undone.item() == pytest.approx(as_it_is.item(), rel=0.02)

@@ -252,7 +252,7 @@ def test_rays_that_a_gpu_computes_but_that_are_not_on_the_surface_do_not_count(
 
 def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene: Scene) -> None:
     pixels = idr.Pixels(ellipsoid_scene, replace(TINY, rays=4000), torch.device("cpu"))
-    colours, mask, origins, directions, _ = pixels.draw(0, torch.Generator().manual_seed(0))
+    colours, mask, origins, directions, *_ = pixels.draw(0, torch.Generator().manual_seed(0))
     far = trace.cached(trace.CachedField(ellipsoid_distance, 64), ellipsoid_distance, origins, directions)
     assert (far.hit == mask).float().mean() > 0.995
     assert (colours[~mask] == -1).all()
@@ -262,7 +262,7 @@ def test_pixels_are_drawn_with_the_colour_and_mask_of_their_ray(ellipsoid_scene:
 def test_rays_are_drawn_in_the_masks_near_them_and_anywhere_by_their_shares(ellipsoid_scene: Scene) -> None:
     shares = {"rays_in_mask": 0.6, "rays_near_mask": 0.3, "near_px": 4.0}
     pixels = idr.Pixels(ellipsoid_scene, replace(TINY, rays=4000, **shares), torch.device("cpu"))
-    _, mask, origins, directions, _ = pixels.draw(0, torch.Generator().manual_seed(0))
+    _, mask, origins, directions, *_ = pixels.draw(0, torch.Generator().manual_seed(0))
     assert mask[:2400].all()
     assert not mask[-1200:].any()
 
@@ -409,3 +409,12 @@ def test_a_fit_too_short_to_have_had_a_trial_has_no_loss_of_one() -> None:
     short = idr.photograph_losses([row | {"step": 0.0}, row | {"step": 9.0}])
     assert math.isnan(short["trial_loss"]) and short["final_loss"] == 2.0
     assert all(math.isnan(loss) for loss in idr.photograph_losses([]).values())
+
+
+def test_a_fit_learns_by_how_much_a_photograph_is_brighter(ellipsoid_scene: Scene) -> None:
+    gains = torch.tensor([-0.25, -0.05, -0.15])
+    darker = replace(ellipsoid_scene, images=ellipsoid_scene.images.clone())
+    darker.images[1] *= gains.exp()
+    learned = fit(darker, replace(TINY, gain_step_size=2e-2)).tensors["gains"]
+    assert torch.allclose(learned[1] - learned[0], gains, atol=0.08)
+    assert "gains" not in fit(darker, replace(TINY, epochs=1, gain_step_size=0.0)).tensors

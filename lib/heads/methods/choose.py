@@ -124,12 +124,13 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
     colours = (scene.images[:, ::EVERY, ::EVERY] * 2 - 1).reshape(-1, 3)
     mask = scene.masks[:, ::EVERY, ::EVERY].flatten()
     origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
+    view = torch.arange(len(scene.views)).repeat_interleave(len(mask) // len(scene.views))
     nobody = torch.zeros((len(mask), 0), dtype=torch.long)  # is each pixel compared with
     sums = {"rgb": 0.0, "mask": 0.0}
     with parametrize.cached():
         for first in range(0, len(mask), config.rays):
             part = slice(first, first + config.rays)
-            rays = (values[part].to(device) for values in (colours, mask, origins, directions, nobody))
+            rays = (values[part].to(device) for values in (colours, mask, origins, directions, view, nobody))
             batch = idr.Batch(*rays)
             with torch.no_grad():
                 traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)

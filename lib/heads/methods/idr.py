@@ -67,6 +67,7 @@ class Config:
     code_epochs: float = 100.0  # with a prior that has codes, the decoder is frozen for so long (H3D-Net's text does not say)
     code_step_size: float = 1e-3
     code_weight: float = 1e-3  # of the code's squared length
+    gain_step_size: float = 0.0  # of the photographs' gains, learned with the head; with 0, as published, there are none
     start_code: str = "mean"  # mean of the training heads' codes, or zero
     alpha: float = 50.0
     alpha_epochs: tuple[int, ...] = (250, 500, 750, 1000, 1250)  # where alpha doubles
@@ -87,7 +88,7 @@ class Config:
                 "rays_in_mask and rays_near_mask are shares of the rays, together at most 1, not"
                 f" {self.rays_in_mask} and {self.rays_near_mask}"
             )
-        weights = ("near_px", "blur_px", "consistency_weight", "code_epochs", "code_weight", "clip")
+        weights = ("near_px", "blur_px", "consistency_weight", "code_epochs", "code_weight", "clip", "gain_step_size")
         for name in (*weights, "muon_step_size", "muon_colour_step_size"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
@@ -124,6 +125,7 @@ LAPTOP = Config(  # LOG.md says why, and what else was tried
     colour_step_size=4e-3,
     clip=2.0,
     code_epochs=400.0,
+    gain_step_size=5e-3,
     cell_mm=2.0,
 )
 SMOKE = replace(
@@ -160,12 +162,13 @@ def near(masks: Tensor, distance_px: float) -> Tensor:
 
 class Batch(NamedTuple):
     """The rays of a step: their pixels' `colours` (N, 3) in [-1, 1] and `mask` (N,), `origins` and `directions` (N, 3), and the
-    numbers of the `others` (N, M), the photographs that each is compared with."""
+    numbers of their photographs, `view` (N,), and of the `others` (N, M) that each is compared with."""
 
     colours: Tensor
     mask: Tensor
     origins: Tensor
     directions: Tensor
+    view: Tensor
     others: Tensor
 
 
@@ -214,8 +217,8 @@ class Pixels:
     def at(self, index: Tensor, others: Tensor) -> Batch:
         """The rays of the pixels `index` (N,), given on the photographs' device."""
         _, height, width = self.shape
-        origins = self.centres[index // (height * width)]
-        return Batch(self.colours[index], self.masks[index], origins, self.directions[index], others)
+        view = index // (height * width)
+        return Batch(self.colours[index], self.masks[index], self.centres[view], self.directions[index], view, others)
 
 
 def _some(of: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -238,13 +241,15 @@ def losses(
     photographs: consistency.Photographs | None = None,
     field: consistency.Field | None = None,
     one_pass: bool = False,
+    gains: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """IDR's three unweighted terms (`loss.py`): `rgb`, `mask` and `eikonal`, the last also at the points `uniform` (M, 3).
 
     A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to tell what hides a point from them.
-    With `one_pass`, the network is evaluated once for the distance, the normal and the features of a surface point.
+    With `one_pass`, the network is evaluated once for the distance, the normal and the features of a surface point. `gains` (V, 3)
+    are logarithms, by which a photograph's red, green and blue are brighter than those of the colour network.
     """
-    colours, mask, origins, directions, others = batch
+    colours, mask, origins, directions, view, others = batch
     surface = traced.hit & mask
     t = traced.t_surface.where(surface, traced.t_closest)
     points = origins + t[:, None] * directions
@@ -262,14 +267,17 @@ def losses(
         _, gradient, feature = geometry.with_gradient(torch.cat([x, uniform]))
     normal, feature = gradient[: len(x)], feature[: len(x)]
 
-    pixels = colours[rays]
-    rgb = ((colour(x, -v, normal, feature) - pixels).abs() * counts[:, None]).sum()
+    pixels, shown = colours[rays], colour(x, -v, normal, feature)
+    if gains is not None:
+        shown = consistency.brighter(shown, gains[view[rays]])
+    rgb = ((shown - pixels).abs() * counts[:, None]).sum()
     silhouette = functional.binary_cross_entropy_with_logits(-alpha * value, mask.float(), (~surface).float(), reduction="sum")
     also = torch.cat([counts, counts.new_ones(len(uniform))])
     eikonal = ((gradient.norm(dim=-1) - 1) ** 2 * also).sum() / also.sum()
     terms = {"rgb": rgb / len(t), "mask": silhouette / alpha / len(t), "eikonal": eikonal, "consistency": rgb.new_zeros(())}
     if photographs is not None and field is not None:
-        differ = consistency.disagreement(x, pixels, others[rays], photographs, field)
+        relative = None if gains is None else gains[view[rays], None] - gains[others[rays]]
+        differ = consistency.disagreement(x, pixels, others[rays], photographs, field, relative)
         terms["consistency"] = (differ * counts).sum() / len(t)
     return terms
 
@@ -365,11 +373,15 @@ def fit(
         colour.load_state_dict(weights)
     named = {f"geometry.{name}": p for name, p in geometry.named_parameters()}
     named |= {f"colour.{name}": p for name, p in colour.named_parameters()}
+    gains = nn.Parameter(torch.zeros(len(scene.views), 3, device=device))  # of the photographs, relative to the first
+    learned = {"gains": gains} if config.gain_step_size else {}
+    named |= learned
     decoder = [p for p in geometry.parameters() if p is not geometry.code]
     optimizers = training.optimizers(
         training.Group(decoder, config.step_size, config.muon_step_size),
         training.Group([geometry.code], config.code_step_size),
         training.Group(list(colour.parameters()), config.colour_step_size, config.muon_colour_step_size),
+        *(training.Group([gain], config.gain_step_size) for gain in learned.values()),
     )
     learner = training.Learner(f"scene {scene.name}", named, optimizers, generator)
     training.load_moments(learner, priors.part(prior, "moments"))
@@ -390,7 +402,8 @@ def fit(
             traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
         with parametrize.cached(), cuda_graph.tensor_cores():
             to_see = rows if grid is None else grid
-            terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, to_see, config.one_pass)
+            relative = gains - gains[:1] if learned else None
+            terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, to_see, config.one_pass, relative)
             loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
             loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
             loss.backward()

@@ -61,10 +61,18 @@ def visible(points: Tensor, centres: Tensor, field: Field) -> Tensor:
     return facing & (field(way.flatten(1, 2)).unflatten(1, way.shape[1:3]) > 0).all(-1)
 
 
-def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: Field) -> Tensor:
+def brighter(colours: Tensor, gains: Tensor) -> Tensor:
+    """Colours (..., 3) in [-1, 1] as another exposure and white balance would show them; `gains` (..., 3) are logarithms."""
+    return (colours + 1) * gains.exp() - 1
+
+
+def disagreement(
+    points: Tensor, colours: Tensor, others: Tensor, photographs: Photographs, field: Field, gains: Tensor | None = None
+) -> Tensor:
     """How much the colours (N, 3) of pixels differ from those of the `others` (N, M) at their surface points (N, 3): (N,).
 
-    The sum of absolute differences over those that, by the field, see the point; differentiable in the points alone.
+    The sum of absolute differences over those that, by the field, see the point; differentiable in the points and in `gains`
+    (N, M, 3), the logarithms by which the pixel's photograph is brighter than each of the others.
     """
     if others.numel() == 0:
         return points.new_zeros(len(points))
@@ -80,4 +88,5 @@ def disagreement(points: Tensor, colours: Tensor, others: Tensor, photographs: P
     lookup = torch.stack([places[..., 0] / (width - 1), below / (height * count - 1)], dim=-1) * 2 - 1
     picture = photographs.colours.flatten(0, 1).permute(2, 0, 1)[None]
     seen = functional.grid_sample(picture, lookup[None], align_corners=True)[0].permute(1, 2, 0)  # (N, M, 3)
+    seen = seen if gains is None else brighter(seen, gains)
     return ((seen - colours[:, None]).abs().sum(-1) * counts).sum(-1)
