@@ -418,3 +418,15 @@ def test_a_fit_learns_by_how_much_a_photograph_is_brighter(ellipsoid_scene: Scen
     learned = fit(darker, replace(TINY, gain_step_size=2e-2)).tensors["gains"]
     assert torch.allclose(learned[1] - learned[0], gains, atol=0.08)
     assert "gains" not in fit(darker, replace(TINY, epochs=1, gain_step_size=0.0)).tensors
+
+
+def test_a_prior_says_nothing_of_the_gains_of_other_photographs(ellipsoid_scene: Scene) -> None:
+    config = replace(TINY, epochs=4, gain_step_size=5e-3)
+    prior = priors.single_scan("ellipsoid", config.shape, 4, fit(ellipsoid_scene, config))
+    assert any(name.startswith("moments.gains.") for name in prior.tensors)
+    few = replace(
+        ellipsoid_scene,
+        views=ellipsoid_scene.views[:2],
+        **{name: getattr(ellipsoid_scene, name)[:2] for name in ("images", "masks", "px_from_cam", "unit_from_cam")},
+    )
+    assert fit(few, config, prior).tensors["gains"].shape == (2, 3)

@@ -384,7 +384,8 @@ def fit(
         *(training.Group([gain], config.gain_step_size) for gain in learned.values()),
     )
     learner = training.Learner(f"scene {scene.name}", named, optimizers, generator)
-    training.load_moments(learner, priors.part(prior, "moments"))
+    moments = {name: value for name, value in priors.part(prior, "moments").items() if not name.startswith("gains.")}
+    training.load_moments(learner, moments)  # not those of the gains: they are of other photographs
 
     field = sdf.distance(geometry)
     pixels = Pixels(scene, config, device)
