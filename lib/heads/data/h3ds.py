@@ -40,6 +40,8 @@ from PIL import Image
 from heads import files
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from heads.scene import Scene  # torch takes two seconds to import, and scoring does not need it
 
 VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
@@ -97,7 +99,6 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     """
     import torch
 
-    from heads import camera
     from heads.scene import Scene
 
     folder, cameras, numbers, image_paths, mask_paths = _locate(root, scene_id, views, config)
@@ -120,11 +121,7 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
             )
         if not mask.any():
             raise ValueError(f"{mask_paths[number]}: the mask of scene {scene_id} is empty (no pixel is brighter than 127.5)")
-        px_from_mm = _matrix(cameras, f"world_mat_{number}", folder, scene_id)
-        try:
-            px_from_cam, unit_from_cam = camera.decompose(px_from_mm @ mm_from_unit)
-        except ValueError as error:
-            raise ValueError(f"{folder / 'cameras.npz'}: world_mat_{number} of scene {scene_id}: {error}") from None
+        px_from_cam, unit_from_cam = _camera(cameras, number, folder, scene_id)
         images.append(image)
         masks.append(mask)
         intrinsics.append(px_from_cam)
@@ -140,6 +137,40 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     )
 
 
+def load_cameras(
+    root: str | Path, scene_id: str, numbers: Sequence[int], *, config: str | Path | None = None
+) -> "tuple[Tensor, Tensor]":
+    """`px_from_cam` (V, 3, 3) and `unit_from_cam` (V, 4, 4) of these picture numbers; their pictures are not looked at."""
+    import torch
+
+    folder, _ = scene_folder(root, scene_id, config)
+    cameras = _read_cameras(folder / "cameras.npz", scene_id)
+    found = [_camera(cameras, number, folder, scene_id) for number in numbers]
+    intrinsics, poses = (np.stack(some) for some in zip(*found, strict=True))
+    return torch.from_numpy(intrinsics).float(), torch.from_numpy(poses).float()
+
+
+def held_out(
+    root: str | Path, scene_id: str, views: int | Sequence[int], most: int = 4, *, config: str | Path | None = None
+) -> list[int]:
+    """Up to `most` picture numbers that are not among `views`, to judge by, evenly from all that could be; none if all are used.
+
+    They are from the shortest longer list of the TOML that has so many left, else from all pictures of the scene. Lists grow
+    finer around the head, so from 3 or 4 photographs of the face these are both sides and both sides of the back.
+    """
+    folder, entry = scene_folder(root, scene_id, config)
+    where = f"{root}: scene {scene_id}"
+    used = set(_view_list(entry, views, where))
+    count = _count(entry, {} if "views" in entry else _read_cameras(folder / "cameras.npz", scene_id), where)
+    lists = (some for some in entry.get("default_views_configs", {}).values() if isinstance(some, list))
+    longer = sorted((some for some in lists if len(some) > len(used)), key=len)
+    left = [{number for number in some if isinstance(number, int)} & set(range(count)) - used for some in longer]
+    rest = sorted(next((some for some in left if len(some) >= most), set(range(count)) - used))
+    if len(rest) <= most:
+        return rest
+    return [rest[round((i + 0.5) * len(rest) / most - 0.5)] for i in range(most)]
+
+
 def _locate(
     root: str | Path, scene_id: str, views: int | Sequence[int], config: str | Path | None
 ) -> tuple[Path, dict[str, np.ndarray], list[int], list[Path], list[Path]]:
@@ -147,9 +178,7 @@ def _locate(
     folder, entry = scene_folder(root, scene_id, config)
     numbers = _view_list(entry, views, f"{root}: scene {scene_id}")
     cameras = _read_cameras(folder / "cameras.npz", scene_id)
-    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
-    if not isinstance(count, int):
-        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {files.shown(count)}, not the number of its pictures")
+    count = _count(entry, cameras, f"{root}: scene {scene_id}")
     image_paths, mask_paths = (
         _pictures(folder / kind, stem, count, scene_id) for kind, stem in (("image", "img"), ("mask", "mask"))
     )
@@ -180,6 +209,14 @@ def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], where: str)
     if not isinstance(numbers, Sequence) or not numbers or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {files.shown(numbers)}")
     return list(numbers)
+
+
+def _count(entry: Mapping[str, Any], cameras: Mapping[str, np.ndarray], where: str) -> int:
+    """How many pictures a scene has: as its TOML says, else as many as there are cameras."""
+    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
+    if not isinstance(count, int):
+        raise ValueError(f"{where}: views in the TOML is {files.shown(count)}, not the number of its pictures")
+    return count
 
 
 def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:
@@ -235,6 +272,18 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
         if scale <= 0 or np.abs(full[:3, :3].T @ full[:3, :3] / scale**2 - np.eye(3)).max() > 1e-3:
             raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and translation")
     return full
+
+
+def _camera(cameras: Mapping[str, np.ndarray], number: int, folder: Path, scene_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """`px_from_cam` (3, 3) and `unit_from_cam` (4, 4) of a picture number."""
+    from heads import camera  # with torch
+
+    mm_from_unit = _matrix(cameras, "scale_mat_0", folder, scene_id)
+    px_from_mm = _matrix(cameras, f"world_mat_{number}", folder, scene_id)
+    try:
+        return camera.decompose(px_from_mm @ mm_from_unit)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'cameras.npz'}: world_mat_{number} of scene {scene_id}: {error}") from None
 
 
 def _describe(matrix: np.ndarray) -> str:
