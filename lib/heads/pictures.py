@@ -22,7 +22,9 @@ def score(rendered: np.ndarray, hit: np.ndarray, photographs: np.ndarray, masks:
     `rendered` (V, H, W, 3) in [0, 1] counts where it is `hit` (V, H, W) bool. ValueError if the sizes differ or a mask is empty.
     """
     if not rendered.shape == photographs.shape == (*masks.shape, 3) or hit.shape != masks.shape or len(masks) == 0:
-        raise ValueError(f"pictures of {rendered.shape} and {hit.shape} cannot be compared with {photographs.shape}, {masks.shape}")
+        raise ValueError(
+            f"rendered pictures of shape {rendered.shape} cannot be compared with photographs of {photographs.shape}"
+        )
     if not masks.any(axis=(1, 2)).all():
         raise ValueError("the mask of a photograph to be compared with is empty")
     shown = exposed(rendered, hit, photographs, masks)

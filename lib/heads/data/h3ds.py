@@ -146,7 +146,7 @@ def load_cameras(
     folder, _ = scene_folder(root, scene_id, config)
     cameras = _read_cameras(folder / "cameras.npz", scene_id)
     found = [_camera(cameras, number, folder, scene_id) for number in numbers]
-    intrinsics, poses = (np.stack(some) for some in zip(*found, strict=True))
+    intrinsics, poses = (np.array([one[i] for one in found]).reshape(-1, side, side) for i, side in enumerate((3, 4)))
     return torch.from_numpy(intrinsics).float(), torch.from_numpy(poses).float()
 
 
@@ -158,14 +158,12 @@ def held_out(
     They are from the shortest longer list of the TOML that has so many left, else from all pictures of the scene. Lists grow
     finer around the head, so from 3 or 4 photographs of the face these are both sides and both sides of the back.
     """
-    folder, entry = scene_folder(root, scene_id, config)
-    where = f"{root}: scene {scene_id}"
-    used = set(_view_list(entry, views, where))
-    count = _count(entry, {} if "views" in entry else _read_cameras(folder / "cameras.npz", scene_id), where)
-    lists = (some for some in entry.get("default_views_configs", {}).values() if isinstance(some, list))
-    longer = sorted((some for some in lists if len(some) > len(used)), key=len)
-    left = [{number for number in some if isinstance(number, int)} & set(range(count)) - used for some in longer]
-    rest = sorted(next((some for some in left if len(some) >= most), set(range(count)) - used))
+    _, _, used, pictures, _ = _locate(root, scene_id, views, config)
+    others = set(range(len(pictures))) - set(used)
+    lists = scene_folder(root, scene_id, config)[1].get("default_views_configs", {}).values()
+    longer = sorted((some for some in lists if isinstance(some, list) and len(some) > len(used)), key=len)
+    left = [[number for number in others if number in some] for some in longer]
+    rest = sorted(next((some for some in left if len(some) >= most), others))
     if len(rest) <= most:
         return rest
     return [rest[round((i + 0.5) * len(rest) / most - 0.5)] for i in range(most)]
@@ -178,7 +176,9 @@ def _locate(
     folder, entry = scene_folder(root, scene_id, config)
     numbers = _view_list(entry, views, f"{root}: scene {scene_id}")
     cameras = _read_cameras(folder / "cameras.npz", scene_id)
-    count = _count(entry, cameras, f"{root}: scene {scene_id}")
+    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
+    if not isinstance(count, int):
+        raise ValueError(f"{root}: scene {scene_id}: views in the TOML is {files.shown(count)}, not the number of its pictures")
     image_paths, mask_paths = (
         _pictures(folder / kind, stem, count, scene_id) for kind, stem in (("image", "img"), ("mask", "mask"))
     )
@@ -209,14 +209,6 @@ def _view_list(entry: Mapping[str, Any], views: int | Sequence[int], where: str)
     if not isinstance(numbers, Sequence) or not numbers or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"{where}: views must be a number of views or a list of picture numbers, not {files.shown(numbers)}")
     return list(numbers)
-
-
-def _count(entry: Mapping[str, Any], cameras: Mapping[str, np.ndarray], where: str) -> int:
-    """How many pictures a scene has: as its TOML says, else as many as there are cameras."""
-    count = entry.get("views", sum(key.startswith("world_mat_") and key[10:].isdigit() for key in cameras))
-    if not isinstance(count, int):
-        raise ValueError(f"{where}: views in the TOML is {files.shown(count)}, not the number of its pictures")
-    return count
 
 
 def _pictures(folder: Path, stem: str, count: int, scene_id: str) -> list[Path]:

@@ -37,8 +37,9 @@ def render(
 ) -> Rendered:
     """Pictures of `size_px` (height, width) as cameras (V, 3, 3), (V, 4, 4) see the surface, a ray through each pixel's centre.
 
-    Rays are traced as in a fit, inside the unit sphere, on a grid of `grid` points a side that is exact near the surface, but
-    twice as fine as a laptop's, for the outlines; then by two Newton steps. The networks' device computes; the result is on the processor.
+    Rays are traced as in a fit: inside the unit sphere, on a grid of `grid` points a side that is exact near the surface (for
+    the outlines, twice as fine as a fit's), then by two Newton steps. The networks' device computes; the result is on the
+    processor.
     """
     views, (height, width) = len(px_from_cam), size_px
     device = geometry.code.device
