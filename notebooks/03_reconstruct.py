@@ -124,7 +124,7 @@ from heads.surface import render
 novel = idr.render(head, start, config, *cameras, tuple(scene.masks.shape[1:]))
 pictures = render.save(run.out / "novel", held_out, novel)
 shown = (novel.images.where(novel.hit[..., None], 1.0) * 255).byte().numpy()
-plots.contact_sheet([shown], titles=[f"camera {number}" for number in held_out]) if held_out else "no photograph is held out"
+plots.contact_sheet([[*shown]], titles=[f"camera {number}" for number in held_out]) if held_out else "no photograph is held out"
 
 # %%
 import pandas as pd

@@ -96,7 +96,7 @@ novel_scores
 
 # %%
 rows = [pictures.exposed(rendered, hit, seen, masks), seen * masks[..., None]] if novel else []
-rows = [(255 * row).round().astype(np.uint8) for row in rows]
+rows = [[*(255 * row).round().astype(np.uint8)] for row in rows]
 plots.contact_sheet(rows, ["rendered", "photographed"], [f"photograph {n}" for n in numbers]) if novel else "nothing rendered"
 
 # %% [markdown]
