@@ -163,17 +163,22 @@ def ring(tmp_path: Path, view_lists: dict[int, list[int]], count: int = 40) -> P
     return tmp_path
 
 
-LISTS = {3: [0, 5, 35], 4: [0, 5, 35, 20], 8: [0, 5, 35, 20, 10, 30, 15, 25], 16: [*range(0, 40, 5), *range(2, 40, 5)]}
+LISTS = {
+    3: [0, 5, 35],
+    4: [0, 5, 35, 20],
+    8: [0, 5, 35, 20, 10, 30, 15, 25],
+    16: [*range(0, 40, 5), 2, 8, 12, 18, 22, 28, 32, 38],
+}
 
 
 @pytest.mark.parametrize(
     ("views", "expected"),
     [
-        (3, [10, 15, 25, 30]),  # the next list has only one more
-        (4, [10, 15, 25, 30]),
-        (8, [2, 12, 22, 32]),
-        (16, [4, 14, 24, 34]),  # no list is longer: of all pictures
-        ([7, 20], [0, 10, 25, 35]),
+        (3, [2, 15, 25, 38]),  # of the list of 16: the shorter ones have too few left
+        (4, [2, 15, 25, 38]),
+        (8, [2, 12, 28, 38]),
+        (16, [1, 14, 26, 39]),  # no list is longer: of all pictures
+        ([7, 20], [0, 12, 25, 38]),
         (list(range(38)), [38, 39]),
         (list(range(40)), []),
     ],

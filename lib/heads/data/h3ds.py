@@ -153,20 +153,22 @@ def load_cameras(
 def held_out(
     root: str | Path, scene_id: str, views: int | Sequence[int], most: int = 4, *, config: str | Path | None = None
 ) -> list[int]:
-    """Up to `most` picture numbers that are not among `views`, to judge by, evenly from all that could be; none if all are used.
+    """Up to `most` picture numbers that are not among `views`, to judge by; none if all pictures of the scene are used.
 
-    They are from the shortest longer list of the TOML that has so many left, else from all pictures of the scene. Lists grow
-    finer around the head, so from 3 or 4 photographs of the face these are both sides and both sides of the back.
+    They are evenly spread, the first and the last included, over what is left of the shortest longer list of the TOML that has
+    twice as many left, else of all pictures. In a ring that begins at the face, with 3, 4 or 8 photographs used, two of four
+    look at the face, between these, and two at the sides or the back, of which three or four photographs show little.
     """
     _, _, used, pictures, _ = _locate(root, scene_id, views, config)
     others = set(range(len(pictures))) - set(used)
     lists = scene_folder(root, scene_id, config)[1].get("default_views_configs", {}).values()
     longer = sorted((some for some in lists if isinstance(some, list) and len(some) > len(used)), key=len)
     left = [[number for number in others if number in some] for some in longer]
-    rest = sorted(next((some for some in left if len(some) >= most), others))
+    rest = sorted(next((some for some in left if len(some) >= 2 * most), others))
     if len(rest) <= most:
         return rest
-    return [rest[round((i + 0.5) * len(rest) / most - 0.5)] for i in range(most)]
+    places = np.linspace(0, len(rest) - 1, most) if most > 1 else [(len(rest) - 1) / 2]
+    return [rest[round(place)] for place in places]
 
 
 def _locate(
