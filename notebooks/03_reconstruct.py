@@ -47,8 +47,9 @@ config = records.configured(idr.PRESETS[run.preset], run.fit)
 config
 
 # %% [markdown]
-# This is all that the method sees: photographs, masks, and (not shown) where the cameras were. Run on its own, the
-# notebook first makes the person it needs.
+# This is all that the method sees: photographs, masks, and (not shown) where the cameras were. Of a few photographs that
+# are held out, it is told where their cameras were, never what they show. Run on its own, the notebook first makes the
+# person it needs.
 
 # %%
 from heads.data import h3ds
@@ -58,6 +59,8 @@ from heads.study import runner
 runner.first("01_data", f"{run.root}/{run.subject}", subject=run.subject)
 scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
 run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
+held_out = h3ds.held_out(run.root, run.subject, run.views, config=run.scenes or None)
+cameras = h3ds.load_cameras(run.root, run.subject, held_out, config=run.scenes or None)
 plots.photographs(scene)
 
 # %% [markdown]
@@ -111,6 +114,18 @@ plots.losses({run.out.name: head.history})
 # %%
 plots.head(head.mesh_mm)
 
+# %% [markdown]
+# What the cameras of the held-out photographs would see of this head, in the colours that it was given. Only the cameras
+# are used here; notebook 4 compares these pictures with the photographs.
+
+# %%
+from heads.surface import render
+
+novel = idr.render(head, start, config, *cameras, tuple(scene.masks.shape[1:]))
+pictures = render.save(run.out / "novel", held_out, novel)
+shown = (novel.images.where(novel.hit[..., None], 1.0) * 255).byte().numpy()
+plots.contact_sheet([[*shown]], titles=[f"camera {number}" for number in held_out]) if held_out else "no photograph is held out"
+
 # %%
 import pandas as pd
 
@@ -125,6 +140,6 @@ run.finish(
     device=config.device,
     seconds=seconds,
     pictures=scene.views,
-    files=["mesh.ply", "checkpoint.safetensors", "history.csv"],
+    files=["mesh.ply", "checkpoint.safetensors", "history.csv", *map(str, pictures)],
 )
 unfinished.unlink(missing_ok=True)

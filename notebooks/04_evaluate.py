@@ -72,7 +72,35 @@ evaluation.scores
 plots.comparison(scan.mesh_mm, {run.label: head_mm}, {run.label: evaluation.errors_mm["rigid"]}, {run.label: evaluation.scores})
 
 # %% [markdown]
+# A method with colours is also judged by photographs that it has not seen, inside their masks: how far the rendered
+# colours are off, in decibels (PSNR), and how alike the patterns are (SSIM, at best 1). The exposure of such a
+# photograph is unknown, so each of its channels first gets one factor, by least squares.
+
+# %%
+from pathlib import Path
+
+from heads import pictures
+from heads.data import h3ds
+
+novel, novel_scores = sorted(Path(run.head, "novel").glob("*.png")), {}
+if novel:
+    numbers, rendered, hit = pictures.load(f"{run.head}/novel")
+    run.use([*novel, *h3ds.scene_files(run.root, run.subject, numbers, config=run.scenes or None)])
+    held_out = h3ds.load_scene(run.root, run.subject, numbers, config=run.scenes or None)
+    seen, masks = held_out.images.numpy(), held_out.masks.numpy()
+    novel_scores = {f"novel_{name}": value for name, value in pictures.score(rendered, hit, seen, masks).items()}
+novel_scores
+
+# %% [markdown]
+# Rendered above, photographed below, as they are compared: in the photograph's exposure, and black outside its mask.
+
+# %%
+rows = [pictures.exposed(rendered, hit, seen, masks), seen * masks[..., None]] if novel else []
+rows = [[*(255 * row).round().astype(np.uint8)] for row in rows]
+plots.contact_sheet(rows, ["rendered", "photographed"], [f"photograph {n}" for n in numbers]) if novel else "nothing rendered"
+
+# %% [markdown]
 # The scores become a part of the reconstruction's row in the table.
 
 # %%
-run.finish(scores=evaluation.scores, files=["errors.npz"])
+run.finish(scores=evaluation.scores | novel_scores, files=["errors.npz"])

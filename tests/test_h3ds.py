@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.server
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -145,6 +146,67 @@ def test_a_scene_whose_name_is_a_path_is_not_written(root: Path, name: str) -> N
     with pytest.raises(ValueError, match="letters, digits"):
         h3ds.register(root, name, n_views=1, view_lists={1: [0]})
     assert tree(root.parent) == before
+
+
+# ---- what is held out
+
+
+def ring(tmp_path: Path, view_lists: dict[int, list[int]], count: int = 40) -> Path:
+    """A scene of empty files, as only their names are looked at, with cameras."""
+    for kind, stem in (("image", "img"), ("mask", "mask")):
+        (tmp_path / "s0" / kind).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "s0" / kind / f"{stem}_{number:04}.png").touch()
+    matrices = {f"world_mat_{i}": parts()["world_mat"][i % VIEWS] for i in range(count)}
+    np.savez(tmp_path / "s0" / "cameras.npz", scale_mat_0=parts()["scale_mat"], **matrices)
+    h3ds.register(tmp_path, "s0", n_views=count, view_lists=view_lists)
+    return tmp_path
+
+
+LISTS = {
+    3: [0, 5, 35],
+    4: [0, 5, 35, 20],
+    8: [0, 5, 35, 20, 10, 30, 15, 25],
+    16: [*range(0, 40, 5), 2, 8, 12, 18, 22, 28, 32, 38],
+}
+
+
+@pytest.mark.parametrize(
+    ("views", "expected"),
+    [
+        (3, [2, 15, 25, 38]),  # of the list of 16: the shorter ones have too few left
+        (4, [2, 15, 25, 38]),
+        (8, [2, 12, 28, 38]),
+        (16, [1, 14, 26, 39]),  # no list is longer: of all pictures
+        ([7, 20], [0, 12, 25, 38]),
+        (list(range(38)), [38, 39]),
+        (list(range(40)), []),
+    ],
+)
+def test_photographs_are_held_out_that_are_not_used_and_spread(
+    tmp_path: Path, views: int | list[int], expected: list[int]
+) -> None:
+    root = ring(tmp_path, LISTS)
+    found = h3ds.held_out(root, "s0", views)
+    assert found == expected == h3ds.held_out(root, "s0", views)
+    assert not set(found) & set(LISTS[views] if isinstance(views, int) else views)
+
+
+def test_as_many_are_held_out_as_are_asked_for_and_never_a_used_one(tmp_path: Path) -> None:
+    root = ring(tmp_path, LISTS | {5: [0, 1, 2, 3, 99]})  # a list of a broken TOML, with a picture that does not exist
+    for views, most in itertools.product((3, 4, 8, 16), (1, 2, 3, 5, 8)):
+        found = h3ds.held_out(root, "s0", views, most)
+        assert len(found) == len(set(found)) == most and found == sorted(found) and not {*found} & {*LISTS[views], 99}
+
+
+def test_cameras_are_read_without_their_pictures(root: Path) -> None:
+    scene = h3ds.load_scene(root, "s0", [4, 1])
+    shutil.rmtree(root / "s0" / "image")
+    px_from_cam, unit_from_cam = h3ds.load_cameras(root, "s0", [4, 1])
+    assert torch.equal(px_from_cam, scene.px_from_cam) and torch.equal(unit_from_cam, scene.unit_from_cam)
+    assert [len(x) for x in h3ds.load_cameras(root, "s0", [])] == [0, 0]
+    with pytest.raises(ValueError, match="scene s0 has no world_mat_5"):
+        h3ds.load_cameras(root, "s0", [5])
 
 
 # ---- the official package

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 LIB = Path(__file__).resolve().parents[1] / "lib" / "heads"
-JUDGES = {"metric", "truth", "data/truth"}
+JUDGES = {"metric", "pictures", "truth", "data/truth"}
 MAY_IMPORT = {  # the modules of a folder -> folders and modules; each may import its own folder, except methods
     "": {""},
     "surface": {"files", "camera", "scene", "mesh"},

@@ -40,6 +40,8 @@ from PIL import Image
 from heads import files
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from heads.scene import Scene  # torch takes two seconds to import, and scoring does not need it
 
 VERSION = "1.0"  # of the folders we write; the official ones are 0.2 and 0.4
@@ -97,7 +99,6 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
     """
     import torch
 
-    from heads import camera
     from heads.scene import Scene
 
     folder, cameras, numbers, image_paths, mask_paths = _locate(root, scene_id, views, config)
@@ -120,11 +121,7 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
             )
         if not mask.any():
             raise ValueError(f"{mask_paths[number]}: the mask of scene {scene_id} is empty (no pixel is brighter than 127.5)")
-        px_from_mm = _matrix(cameras, f"world_mat_{number}", folder, scene_id)
-        try:
-            px_from_cam, unit_from_cam = camera.decompose(px_from_mm @ mm_from_unit)
-        except ValueError as error:
-            raise ValueError(f"{folder / 'cameras.npz'}: world_mat_{number} of scene {scene_id}: {error}") from None
+        px_from_cam, unit_from_cam = _camera(cameras, number, folder, scene_id)
         images.append(image)
         masks.append(mask)
         intrinsics.append(px_from_cam)
@@ -138,6 +135,40 @@ def load_scene(root: str | Path, scene_id: str, views: int | Sequence[int], *, c
         unit_from_cam=torch.from_numpy(np.stack(poses)).float(),
         mm_from_unit=torch.from_numpy(mm_from_unit).float(),
     )
+
+
+def load_cameras(
+    root: str | Path, scene_id: str, numbers: Sequence[int], *, config: str | Path | None = None
+) -> "tuple[Tensor, Tensor]":
+    """`px_from_cam` (V, 3, 3) and `unit_from_cam` (V, 4, 4) of these picture numbers; their pictures are not looked at."""
+    import torch
+
+    folder, _ = scene_folder(root, scene_id, config)
+    cameras = _read_cameras(folder / "cameras.npz", scene_id)
+    found = [_camera(cameras, number, folder, scene_id) for number in numbers]
+    intrinsics, poses = (np.array([one[i] for one in found]).reshape(-1, side, side) for i, side in enumerate((3, 4)))
+    return torch.from_numpy(intrinsics).float(), torch.from_numpy(poses).float()
+
+
+def held_out(
+    root: str | Path, scene_id: str, views: int | Sequence[int], most: int = 4, *, config: str | Path | None = None
+) -> list[int]:
+    """Up to `most` picture numbers that are not among `views`, to judge by; none if all pictures of the scene are used.
+
+    They are evenly spread, the first and the last included, over what is left of the shortest longer list of the TOML that has
+    twice as many left, else of all pictures. In a ring that begins at the face, with 3, 4 or 8 photographs used, two of four
+    look at the face, between these, and two at the sides or the back, of which three or four photographs show little.
+    """
+    _, _, used, pictures, _ = _locate(root, scene_id, views, config)
+    others = set(range(len(pictures))) - set(used)
+    lists = scene_folder(root, scene_id, config)[1].get("default_views_configs", {}).values()
+    longer = sorted((some for some in lists if isinstance(some, list) and len(some) > len(used)), key=len)
+    left = [[number for number in others if number in some] for some in longer]
+    rest = sorted(next((some for some in left if len(some) >= 2 * most), others))
+    if len(rest) <= most:
+        return rest
+    places = np.linspace(0, len(rest) - 1, most) if most > 1 else [(len(rest) - 1) / 2]
+    return [rest[round(place)] for place in places]
 
 
 def _locate(
@@ -235,6 +266,18 @@ def _matrix(cameras: Mapping[str, np.ndarray], key: str, folder: Path, scene_id:
         if scale <= 0 or np.abs(full[:3, :3].T @ full[:3, :3] / scale**2 - np.eye(3)).max() > 1e-3:
             raise ValueError(f"{folder / 'cameras.npz'}: {key} of scene {scene_id} is not a scaling, rotation and translation")
     return full
+
+
+def _camera(cameras: Mapping[str, np.ndarray], number: int, folder: Path, scene_id: str) -> tuple[np.ndarray, np.ndarray]:
+    """`px_from_cam` (3, 3) and `unit_from_cam` (4, 4) of a picture number."""
+    from heads import camera  # with torch
+
+    mm_from_unit = _matrix(cameras, "scale_mat_0", folder, scene_id)
+    px_from_mm = _matrix(cameras, f"world_mat_{number}", folder, scene_id)
+    try:
+        return camera.decompose(px_from_mm @ mm_from_unit)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'cameras.npz'}: world_mat_{number} of scene {scene_id}: {error}") from None
 
 
 def _describe(matrix: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from heads import camera, mesh
 from heads.methods import priors
 from heads.scene import Reconstruction, Scene
 from heads.surface import consistency, cuda_graph, sdf, trace, training
+from heads.surface import render as rendering
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
 
@@ -478,3 +479,19 @@ def photograph_losses(history: Sequence[Mapping[str, float]]) -> dict[str, float
         return sum(losses) / len(losses) if losses else nan
 
     return {"trial_loss": mean(0.15, 0.25), "final_loss": mean(0.9, 1.0)}
+
+
+def render(
+    head: Reconstruction,
+    prior: priors.Prior,
+    config: Config,
+    px_from_cam: Tensor,
+    unit_from_cam: Tensor,
+    size_px: tuple[int, int],
+) -> rendering.Rendered:
+    """What cameras (V, 3, 3), (V, 4, 4) with pictures of `size_px` (height, width) see of a head that `fit` made from `prior`."""
+    device, fitted = sdf.device(config.device), replace(prior, tensors=head.tensors)
+    geometry = priors.network(fitted, generator=torch.Generator()).to(device)
+    colour = ColourNetwork(replace(config, shape=prior.shape).colour_shape, torch.Generator()).to(device)
+    colour.load_state_dict(priors.part(fitted, "colour"))
+    return rendering.render(geometry, colour, px_from_cam, unit_from_cam, size_px)
