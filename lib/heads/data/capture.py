@@ -16,6 +16,7 @@ import scipy.spatial
 
 from heads.data.people import HAIR, SKIN, Array, Person, smoothstep
 
+TINT = 0.4  # of a wrong white balance: magenta or green; the rest is warm or cool, as light itself varies
 WAVES = 24  # of a smooth random field
 OUTLINE_LENGTH_MM = 25.0  # over which a hand wanders off an outline and back
 SOFT_LENGTH_MM = 35.0  # about a cheek
@@ -59,7 +60,7 @@ FIELD = Amounts(
     outline_mm=1.5,  # two people who outline the same head by hand differ by this much
     exposure_ev=0.15,  # automatic exposure, as the share of hair and backdrop in the frame changes
     white_balance_percent=4.0,  # automatic white balance, for the same reason
-    read_noise_percent=0.3,  # a phone indoors at about ISO 400, scaled down
+    read_noise_percent=0.2,  # a phone indoors at about ISO 400, scaled down
     photon_noise_percent=1.5,  # the same: some 4,000 photons at white
     blur_mm=1.5,  # 1/60 s by hand, and autofocus on the nose or an ear
     motion_deg=0.6,  # standing people sway; a minute of photographs
@@ -67,7 +68,7 @@ FIELD = Amounts(
     expression_mm=0.5,  # a neutral face is kept to less than a millimetre
     hair_mm=4.0,  # the scan is of another minute, and a scanner rounds hair off
     hair_moves_mm=1.0,  # the head turns and the air moves
-    shine=0.5,  # a scan's studio has polarised or diffuse light, a room has not
+    shine=2.0,  # a scan's studio lights and powders skin to look matte; a lamp or a window in a room does not
 )
 PRESETS = {"studio": STUDIO, "field": FIELD}
 
@@ -104,12 +105,13 @@ def draw(chance: np.random.SeedSequence, amounts: Amounts, count: int) -> Drawn:
     def normal(name: str, *shape: int) -> Array:
         return float(getattr(amounts, name)) * _rng(chance, name).standard_normal(shape)
 
+    warm, tint = normal("white_balance_percent", count, 2).T * [[math.sqrt(1 - TINT**2)], [TINT]]
     return Drawn(
         camera_rotation_deg=normal("camera_rotation_deg", count, 3),
         camera_position_mm=normal("camera_position_mm", count, 3),
         focal_percent=float(normal("focal_percent", 1)[0]),
         exposure_ev=normal("exposure_ev", count),
-        white_balance_percent=normal("white_balance_percent", count, 2),
+        white_balance_percent=np.stack([tint + warm, tint - warm], axis=1),
         blur_mm=np.abs(normal("blur_mm", count)),
         motion_deg=normal("motion_deg", count, 3),
         motion_mm=normal("motion_mm", count, 3),
@@ -118,13 +120,12 @@ def draw(chance: np.random.SeedSequence, amounts: Amounts, count: int) -> Drawn:
 
 def table(drawn: Drawn, views: Sequence[int]) -> list[dict[str, float]]:
     """A row for each of these photographs: what was drawn, three numbers of a vector as its length."""
-    rows = []
+    rows, lengths = [], ("camera_rotation_deg", "camera_position_mm", "motion_deg", "motion_mm")
     for view in views:
         red, blue = drawn.white_balance_percent[view]
-        lengths = ("camera_rotation_deg", "camera_position_mm", "motion_deg", "motion_mm")
-        row = {"photograph": view, "exposure_ev": drawn.exposure_ev[view], "red_percent": red, "blue_percent": blue}
-        row |= {name: np.linalg.norm(getattr(drawn, name)[view]) for name in lengths}
-        rows.append({name: round(float(value), 2) for name, value in row.items()} | {"photograph": view})
+        row = {"exposure_ev": drawn.exposure_ev[view], "red_percent": red, "blue_percent": blue}
+        row |= {name: np.linalg.norm(getattr(drawn, name)[view]) for name in lengths} | {"blur_mm": drawn.blur_mm[view]}
+        rows.append({"photograph": view} | {name: round(float(value), 2) for name, value in row.items()})
     return rows
 
 

@@ -311,8 +311,8 @@ def _hair_colour(p: Array, tone: Array, person: Person, rng: np.random.Generator
 
 @dataclass(frozen=True)
 class Photographs:
-    """Pictures (V, H, W, 3) uint8, masks (V, H, W) bool, cameras (V, 4, 4) as written, `mm_from_unit` (4, 4), JPEG quality to use,
-    and what was drawn of the capture's disturbances.
+    """Pictures (V, H, W, 3) uint8, masks (V, H, W) bool, cameras (V, 4, 4) as written, `mm_from_unit` (4, 4), JPEG quality to
+    use, and what was drawn of the capture's disturbances.
     """
 
     images: Array
