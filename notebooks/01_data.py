@@ -56,10 +56,10 @@ run.parameters
 
 # %%
 from heads.data import h3ds
-from heads.data.capture import chosen, table
+from heads.data.capture import STUDIO, chosen, table
 from heads.posts import plots
 
-drawn = None
+wrong, drawn = chosen(run.capture, run.amounts, run.strength), None
 if run.kind == "synthetic":
     from heads.data import synthetic
 
@@ -70,7 +70,7 @@ if run.kind == "synthetic":
         size=run.size,
         n_photographs=run.photographs,
         light=run.light,
-        capture=chosen(run.capture, run.amounts, run.strength),
+        capture=wrong,
     )
 
 # %% [markdown]
@@ -89,7 +89,7 @@ plots.photographs(h3ds.load_scene(run.root, run.subject, scene.views[:4], config
 # %%
 import pandas
 
-pandas.DataFrame(table(drawn, scene.views)) if drawn else "found, not made"
+pandas.DataFrame(table(drawn, scene.views)) if drawn and wrong != STUDIO else "nothing: no photograph was disturbed here"
 
 # %% [markdown]
 # And this is the truth, the outer surface as a scanner sees it. Methods never get it: it serves to measure them.

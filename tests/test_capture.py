@@ -178,6 +178,16 @@ def test_draws_deviate_by_their_amounts() -> None:
         np.testing.assert_allclose(found, getattr(FIELD, name), rtol=0.08, err_msg=name)
 
 
+def test_draws_of_different_disturbances_have_nothing_to_do_with_each_other() -> None:
+    drawn = vars(capture.draw(CHANCE, FIELD, 4000))
+    columns = [values.reshape(4000, -1).T for name, values in drawn.items() if name not in ("focal_percent", "blur_mm")]
+    together = np.corrcoef(np.concatenate(columns)) - np.eye(sum(map(len, columns)))
+    red = 3 + 3 + 1  # after the cameras and exposure: red and blue, warm against cool, belong together
+    assert together[red, red + 1] == pytest.approx(2 * capture.TINT**2 - 1, abs=0.08)
+    together[red : red + 2, red : red + 2] = 0
+    assert np.abs(together).max() < 0.08
+
+
 def test_noise_outlines_and_shapes_deviate_by_their_amounts(person: people.Person) -> None:
     drawn, light = capture.draw(CHANCE, STUDIO, 1), np.full((200, 200, 3), 0.25, dtype=np.float32)
     for amounts, expected in ((Amounts(read_noise_percent=2), 0.02), (Amounts(photon_noise_percent=2), 0.01)):

@@ -35,7 +35,7 @@ class Amounts:
     focal_percent: float = 0.0  # of the written focal length
     outline_mm: float = 0.0  # of a mask's outline, across it
     exposure_ev: float = 0.0
-    white_balance_percent: float = 0.0  # of red and of blue against green
+    white_balance_percent: float = 0.0  # of red and of blue against green, mostly one up and the other down
     read_noise_percent: float = 0.0  # of white, everywhere
     photon_noise_percent: float = 0.0  # of white at white; elsewhere it goes with the root of the light
     blur_mm: float = 0.0  # the circle of confusion's diameter on the head
