@@ -31,6 +31,9 @@ seed: "int >= 0" = 0
 size: "int >= 16" = 256  # pixels
 photographs: "int >= 8" = 40
 light: Literal["varied", "common"] = "varied"  # each person in a light of their own, or one for all
+capture: Literal["studio", "field"] = "studio"  # nothing goes wrong, or what goes wrong where people photograph by hand
+amounts: "capture.Amounts" = {}  # of single disturbances, in place of those of `capture`
+strength: "float >= 0" = 1.0  # times all amounts
 views: "int >= 1" = 3  # how many photographs a method will see
 
 # %% [markdown]
@@ -46,15 +49,29 @@ run.parameters
 # A built-in person is made in a few seconds: one body model, a hundred shape targets drawn at random, hair, and forty
 # photographs around it, under a light that is this person's own or, if you say `light = "common"`, everybody's. (The
 # first time ever, the body model takes about a minute to set up.)
+#
+# In the studio all is as it should be. With `capture = "field"` the photographs are as people take them: cameras are
+# known to a millimetre or so, exposure and colours differ, masks are drawn by hand, the head and its hair move; the scan
+# stays the same. `amounts = {"blur_mm": 3}` switches one disturbance, and `strength` scales them all.
 
 # %%
 from heads.data import h3ds
+from heads.data.capture import STUDIO, chosen, table
 from heads.posts import plots
 
+wrong, drawn = chosen(run.capture, run.amounts, run.strength), None
 if run.kind == "synthetic":
     from heads.data import synthetic
 
-    synthetic.write_subject(run.root, run.subject, seed=run.seed, size=run.size, n_photographs=run.photographs, light=run.light)
+    drawn = synthetic.write_subject(
+        run.root,
+        run.subject,
+        seed=run.seed,
+        size=run.size,
+        n_photographs=run.photographs,
+        light=run.light,
+        capture=wrong,
+    )
 
 # %% [markdown]
 # These are the first of the photographs that a method will see, each with the outline of its mask: from the front,
@@ -64,6 +81,15 @@ if run.kind == "synthetic":
 scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
 run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
 plots.photographs(h3ds.load_scene(run.root, run.subject, scene.views[:4], config=run.scenes or None))
+
+# %% [markdown]
+# What chance did to these photographs, which no method is told: exposure, white balance, the errors of the cameras as
+# written down, the blur, and how far the head had turned and moved.
+
+# %%
+import pandas
+
+pandas.DataFrame(table(drawn, scene.views)) if drawn and wrong != STUDIO else "nothing: no photograph was disturbed here"
 
 # %% [markdown]
 # And this is the truth, the outer surface as a scanner sees it. Methods never get it: it serves to measure them.

@@ -96,7 +96,7 @@ def test_the_first_cell_installs_the_package_where_a_reader_lacks_it_and_nothing
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("nope", "1", "parameter 'nope' is not known (known: kind, light, out, "),
+        ("nope", "1", "parameter 'nope' is not known (known: amounts, capture, kind, "),
         ("light", "commn", "light: 'commn' is not known; did you mean 'common'?"),
     ],
 )

@@ -6,7 +6,7 @@ Colours are linear RGB until a photograph is developed. Paint is applied at the 
 import functools
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import trimesh
 from embreex.rtcore_scene import EmbreeScene
 
 from heads.camera import look_at
+from heads.data import capture as capturing
 from heads.data import h3ds
 from heads.data.people import (
     CLOTH,
@@ -53,16 +54,24 @@ VIEW_LISTS = view_lists(40)
 
 
 def write_subject(
-    root: str | Path, scene_id: str, *, seed: int, size: int = 256, n_photographs: int = 40, light: str = "varied"
-) -> None:
+    root: str | Path,
+    scene_id: str,
+    *,
+    seed: int,
+    size: int = 256,
+    n_photographs: int = 40,
+    light: str = "varied",
+    capture: capturing.Amounts = capturing.STUDIO,
+) -> capturing.Drawn:
     """Make one person and write the scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
 
-    The light is each person's own (`varied`), or the same for everyone (`common`).
+    The light is each person's own (`varied`), or the same for everyone (`common`). `capture` is what goes wrong while they are
+    photographed, nothing in the studio; what chance made of it for each photograph is returned.
     """
     if n_photographs < 8 or size < 16:
         raise ValueError(f"a scene needs at least 8 photographs of 16 pixels, not {n_photographs} of {size}")
     person = make_person(np.random.SeedSequence([seed, zlib.crc32(scene_id.encode())]))
-    photographs = photograph(person, size=size, n_photographs=n_photographs, light=light)
+    photographs = photograph(person, size=size, n_photographs=n_photographs, light=light, capture=capture)
     h3ds.write_scene(
         root,
         scene_id,
@@ -76,6 +85,7 @@ def write_subject(
         jpeg_quality=photographs.jpeg_quality,
     )
     h3ds.register(root, scene_id, n_views=n_photographs, view_lists=view_lists(n_photographs), tags=["synthetic", person.style])
+    return photographs.drawn
 
 
 def training_head(
@@ -301,13 +311,16 @@ def _hair_colour(p: Array, tone: Array, person: Person, rng: np.random.Generator
 
 @dataclass(frozen=True)
 class Photographs:
-    """Pictures (V, H, W, 3) uint8, masks (V, H, W) bool, cameras (V, 4, 4), `mm_from_unit` (4, 4), JPEG quality to use."""
+    """Pictures (V, H, W, 3) uint8, masks (V, H, W) bool, cameras (V, 4, 4) as written, `mm_from_unit` (4, 4), JPEG quality to
+    use, and what was drawn of the capture's disturbances.
+    """
 
     images: Array
     masks: Array
     px_from_mm: Array
     mm_from_unit: Array
     jpeg_quality: int
+    drawn: capturing.Drawn
 
 
 @dataclass(frozen=True)
@@ -335,15 +348,21 @@ class _Studio:
 _COMMON_LIGHT = np.random.SeedSequence(0)  # draws a key light from 19 degrees left and 23 up, the fill from 52 right and 37 up
 
 
-def photograph(person: Person, *, size: int, n_photographs: int, light: str = "varied") -> Photographs:
+def photograph(
+    person: Person, *, size: int, n_photographs: int, light: str = "varied", capture: capturing.Amounts = capturing.STUDIO
+) -> Photographs:
     """Photographs of a person from a ring around the head, each filled by the head, in one light, their own or the common one."""
     studio = _studio(person, size, light)
     rng = np.random.default_rng(person.streams["cameras"])
     intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
-    images, masks = _develop(studio, intrinsics, poses, rng)
-    px_from_mm = np.tile(np.eye(4), (n_photographs, 1, 1))
-    px_from_mm[:, :3] = intrinsics @ np.linalg.inv(poses)[:, :3]
-    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), studio.jpeg_quality)
+    drawn = capturing.draw(person.streams["cameras"], capture, n_photographs)
+    images, masks = _capture(person, studio, intrinsics, poses, rng, capture, drawn)
+    px_from_mm = capturing.written(drawn, intrinsics, poses, _middle(person.vertices_mm))
+    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), studio.jpeg_quality, drawn)
+
+
+def _middle(vertices_mm: Array) -> Array:
+    return (vertices_mm.min(axis=0) + vertices_mm.max(axis=0)) / 2
 
 
 def _unit_frame(vertices_mm: Array, rng: np.random.Generator) -> Array:
@@ -391,14 +410,44 @@ def _develop(studio: _Studio, intrinsics: Array, poses: Array, rng: np.random.Ge
     masks = np.zeros((len(poses), size, size), dtype=bool)
     for i, pose in enumerate(poses):
         linear, masks[i] = _render(studio, intrinsics, pose, studio.backgrounds[i % len(studio.backgrounds)])
-        picture = _srgb(1 - np.exp(-1.25 * linear)) + studio.noise * rng.standard_normal(linear.shape, dtype=np.float32)
-        images[i] = np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
+        images[i] = _printed(linear, studio.noise, rng)
     return images, masks
+
+
+def _printed(linear: Array, deviation: float, rng: np.random.Generator) -> Array:
+    """The picture (S, S, 3) uint8 of linear light, with noise of this deviation in [0, 1]."""
+    picture = _srgb(1 - np.exp(-1.25 * linear)) + deviation * rng.standard_normal(linear.shape, dtype=np.float32)
+    return np.clip(np.rint(picture * 255), 0, 255).astype(np.uint8)
+
+
+def _capture(
+    person: Person,
+    studio: _Studio,
+    intrinsics: Array,
+    poses: Array,
+    rng: np.random.Generator,
+    amounts: capturing.Amounts,
+    drawn: capturing.Drawn,
+) -> tuple[Array, Array]:
+    """As `_develop`, of a person who moves, taken with a camera that errs."""
+    images, masks = [], []
+    chance, middle = person.streams["cameras"], _middle(person.vertices_mm)
+    shines = np.where(studio.material == SKIN, np.float32(1 + amounts.shine), np.float32(1))
+    studio = replace(studio, gloss=studio.gloss * shines[:, None])
+    for i, (pose, vertices) in enumerate(zip(poses, capturing.vertices_mm(person, amounts, len(poses)), strict=True)):
+        if vertices is not studio.vertices_mm:
+            studio = replace(studio, vertices_mm=vertices, scene=embree_scene(vertices[person.faces]))
+        mm_per_px = float(np.linalg.norm(pose[:3, 3] - middle) / intrinsics[0, 0])
+        backdrop = studio.backgrounds[i % len(studio.backgrounds)]
+        linear, mask = _render(studio, intrinsics, capturing.still_pose(drawn, i, pose, middle), backdrop)
+        images.append(_printed(capturing.exposed(linear, amounts, drawn, i, mm_per_px, chance), studio.noise, rng))
+        masks.append(capturing.outlined(mask, amounts, i, mm_per_px, chance))
+    return np.array(images), np.array(masks)
 
 
 def _cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Shared intrinsics (3, 3) and poses mm_from_cam (V, 4, 4) near `azimuths` (V,) of a ring, each filled by the head."""
-    middle, count = (vertices.min(axis=0) + vertices.max(axis=0)) / 2, len(azimuths)
+    middle, count = _middle(vertices), len(azimuths)
     azimuth = azimuths + rng.normal(0, np.radians(1.5), count)
     elevation = rng.normal(np.radians(5), np.radians(5), count).clip(np.radians(-4), np.radians(18))
     distance = 850 * np.exp(rng.normal(0, 0.02, count))
