@@ -12,7 +12,7 @@ def plane(height_mm: float, *, up: float = 1.0, seed: int = 0) -> Cloud:
     """A square of 100 mm at a height, its normals upwards or downwards."""
     mesh = trimesh.Trimesh([[0, 0, 0], [100, 0, 0], [100, 100, 0], [0, 100, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
     found = clouds.sample(mesh, 4000, seed)
-    return Cloud(found.points_mm + [0, 0, height_mm], up * found.normals)
+    return Cloud(found.points_mm + np.array([0, 0, height_mm]), up * found.normals)
 
 
 def ball(radius_mm: float, *, subdivisions: int = 5) -> trimesh.Trimesh:
@@ -47,7 +47,9 @@ def test_a_hole_costs_in_one_direction_only_and_the_scores_take_half_of_both() -
     half = Cloud(half.points_mm[half.points_mm[:, 0] < 50], half.normals[half.points_mm[:, 0] < 50])
     found = clouds.nearest(whole, half)
     assert found.back_mm.max() == 0 and found.there_mm.max() > 49
-    assert clouds.chamfer_l1(found.there_mm, found.back_mm) == pytest.approx(12.5 / 2, rel=0.05)  # half are 25 mm away, on average
+    assert clouds.chamfer_l1(found.there_mm, found.back_mm) == pytest.approx(
+        12.5 / 2, rel=0.05
+    )  # half are 25 mm away, on average
     assert clouds.chamfer_l2(found.there_mm, found.back_mm) == pytest.approx(2500 / 6 / 2, rel=0.05)
     assert clouds.f_score(found.there_mm, found.back_mm, 10) == pytest.approx(2 * 0.6 / 1.6, rel=0.02)
     assert clouds.f_score(found.there_mm, found.back_mm, 10) == clouds.f_score(found.back_mm, found.there_mm, 10)
@@ -61,9 +63,7 @@ def test_an_f_score_counts_what_lies_at_the_threshold_and_is_zero_where_nothing_
 
 def test_nearest_points_equal_those_of_a_slow_search() -> None:
     rng = np.random.default_rng(3)
-    one, other = (
-        Cloud(rng.normal(scale=20, size=(n, 3)), trimesh.unitize(rng.normal(size=(n, 3)))) for n in (150, 90)
-    )
+    one, other = (Cloud(rng.normal(scale=20, size=(n, 3)), trimesh.unitize(rng.normal(size=(n, 3)))) for n in (150, 90))
     found = clouds.nearest(one, other)
     for a, b, distances, cosines in (
         (one, other, found.there_mm, found.there_cosines), (other, one, found.back_mm, found.back_cosines)
@@ -91,7 +91,9 @@ def test_samples_lie_on_the_surface_with_its_normals_and_are_uniform_by_area() -
         share = (np.abs(found.normals[:, axis]) > 0.5).mean() * lost * sum(areas.values())
         assert area * 0.74 < share <= area * 1.001  # one of the faces has lost a triangle
     middle = found.points_mm[found.normals[:, 0] > 0.5]
-    assert middle.mean(axis=0)[1:] == pytest.approx([0, 0], abs=3) and middle.std(axis=0)[1:] == pytest.approx([5.8, 11.5], rel=0.1)
+    assert middle.mean(axis=0)[1:] == pytest.approx([0, 0], abs=3) and middle.std(axis=0)[1:] == pytest.approx(
+        [5.8, 11.5], rel=0.1
+    )
 
 
 def test_the_same_seed_gives_the_same_samples_and_another_gives_others() -> None:

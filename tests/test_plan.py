@@ -501,6 +501,15 @@ def test_a_score_is_by_the_scan_of_the_person_whom_the_fit_saw(tmp_path: Path) -
     assert fit.after == ("data/scans.ada",) and score.after == ("fit/ada.idr.v3.s0", "data/scans.ada")
 
 
+def test_a_score_knows_how_many_photographs_its_fit_saw_and_no_entry_may_say_otherwise(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, FULL)
+    assert {name: job.parameters["views"] for name, job in jobs.items() if name.startswith("score/ada.idr")} == {
+        "score/ada.idr.v3.s0": 3, "score/ada.idr.v3.s1": 3, "score/ada.idr.v4.s0": 4, "score/ada.idr.v8.s0": 8
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="evaluate: 'views' is not known"):
+        plan.read(written(tmp_path, FULL + "evaluate: {notebook: 04_evaluate, views: 4}\n"))
+
+
 def test_another_number_of_photographs_or_method_changes_no_job_that_was_there(tmp_path: Path) -> None:
     few = jobs_of(tmp_path, GOOD)
     for text in (
