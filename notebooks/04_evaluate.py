@@ -93,7 +93,7 @@ plots.comparison(scan.mesh_mm, {run.label: head_mm}, {run.label: evaluation.erro
 
 # %%
 angles = [
-    plots.render(scan.mesh_mm, values=evaluation.normals_deg, limits=(0, 60), azimuth=azimuth, elevation=elevation)
+    plots.render(scan.mesh_mm, values=evaluation.normals_deg, limits=(0, 60), azimuth=azimuth, elevation=elevation, size=220)
     for azimuth, elevation in plots.VIEWS.values()
 ]
 plots.contact_sheet([angles], titles=list(plots.VIEWS))

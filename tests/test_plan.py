@@ -221,6 +221,7 @@ def test_a_notebook_without_views_or_seed_is_run_once(tmp_path: Path, monkeypatc
     contract.parameters.cache_clear()
     assert [name for name in names(jobs, "fit") if "mean" in name] == ["ada.mean", "ben.mean"]
     assert jobs["fit/ada.mean"].row == {"subject": "ada", "method": "mean", "prior": "", "name": "", "views": None, "seed": 0}
+    assert jobs["score/ada.mean"].parameters["views"] == 0 and jobs["score/ada.idr.v4.s0"].parameters["views"] == 4
 
 
 def test_names_stay_as_they_were_typed(tmp_path: Path) -> None:
