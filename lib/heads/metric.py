@@ -15,7 +15,8 @@ What these four do not see, others do, all in the rigid alignments, for the face
                                                belongs to it is the rigid score.)
     f1_at_1mm, f1_at_5mm                       harmonic mean of two shares: of these points near the scan, and of the scan's
                                                vertices near the predicted surface
-    normals_mean_deg, normals_median_deg       angle between the scan's normal at a vertex and the normal of the closest triangle
+    normals_mean_deg, normals_median_deg       angle between the scan's normal at a vertex and the normal of the closest triangle;
+                                               its floor is about half the angle between neighbouring triangles
     seen_mm, unseen_mm (head), seen_mm (face)  the rigid score over the vertices that a photograph sees, and over the rest
 
 A point of the prediction belongs to the face where the closest triangle of the scan does, with all its corners. One whose closest
