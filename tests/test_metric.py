@@ -323,7 +323,7 @@ def test_what_lies_beyond_the_end_of_an_open_scan_costs_nothing(sliver: bool) ->
     closed = head(5)
     scan = without(closed, closed.triangles_center[:, 1] < -60)
     scan.remove_unreferenced_vertices()
-    faces = scan.faces if not sliver else np.concatenate([scan.faces, np.array([scan.faces[7, [0, 0, 1]]])])  # of no area
+    faces = scan.faces if not sliver else np.concatenate([scan.faces[[7]][:, [0, 0, 1]], scan.faces])  # of no area
     truth = truth_of(trimesh.Trimesh(scan.vertices, faces, process=False))
     whole, cut = metric.score(closed, truth), metric.score(scan, truth)
     assert whole["head_accuracy_mm"] == pytest.approx(0, abs=1e-3) == cut["head_accuracy_mm"]
@@ -334,8 +334,8 @@ def test_what_lies_beyond_the_end_of_an_open_scan_costs_nothing(sliver: bool) ->
 
 
 def test_a_crack_that_a_triangle_of_no_area_fills_is_not_the_end_of_a_scan() -> None:
-    square = [[0, 0, 0], [100, 0, 0], [100, 100, 0], [0, 100, 0], [50, 50, 0]]  # the last on a side that two triangles share
-    scan = trimesh.Trimesh(square, [[0, 1, 2], [0, 4, 3], [4, 2, 3], [0, 2, 4]], process=False)
+    square = [[0, 0, 0], [100, 0, 0], [100, 100, 0], [0, 100, 0], [50, 50, 0]]  # the last on a side of two triangles
+    scan = trimesh.Trimesh(square, [[0, 2, 4], [0, 1, 2], [0, 4, 3], [4, 2, 3]], process=False)
     assert np.count_nonzero(scan.area_faces > 0) == 3
     open_sides, _ = metric._ends(scan)
     assert open_sides.tolist() == [[True, False, True], [False, True, False], [True, False, False]]

@@ -47,8 +47,8 @@ LEAST_COSINE = 0.1  # between the scan's normal and the direction of a camera th
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores; by protocol, the distances (N,) of all true vertices, whose mean is the head score; and the angles (N,) of
-    their normals, of which the protocol `rigid` is needed, NaN where a vertex has no triangle.
+    """All scores; by protocol, the distances (N,) of all true vertices, whose mean is the head score; and, in the protocol `rigid`,
+    the angles (N,) between the normals there and of the prediction, NaN where a vertex has no triangle.
     """
 
     scores: dict[str, float]
