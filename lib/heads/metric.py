@@ -47,8 +47,8 @@ LEAST_COSINE = 0.1  # between the scan's normal and the direction of a camera th
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores; by protocol, the distances (N,) of all true vertices, whose mean is the head score; and, in the protocol `rigid`,
-    the angles (N,) between the normals there and of the prediction, NaN where a vertex has no triangle.
+    """All scores; by protocol, the distances (N,) of all true vertices, whose mean is the head score; and, if one is
+    `rigid`, the angles (N,) there between the normals of the scan and of the prediction, NaN where a vertex has no triangle.
     """
 
     scores: dict[str, float]
