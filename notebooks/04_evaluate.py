@@ -4,6 +4,8 @@
 # Only now the scan comes in. Two protocols are used, and always named. `toolbox` is that of the `h3ds` package, by
 # which the papers' numbers were made: the prediction may be scaled to fit, and distances go from vertex to vertex.
 # `rigid` moves the prediction but does not scale it, and measures to its surface: a head of the wrong size is wrong.
+# Both are means of distances from the scan, and miss what other judges see: surplus surface, bumps, and where no
+# photograph looked.
 
 # %%
 import importlib.util
@@ -17,7 +19,7 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters name one reconstruction, the folder with its `mesh.ply`.
+# The parameters name one reconstruction, the folder with its `mesh.ply`, and how many photographs it was made from.
 
 # %% tags=["parameters"]
 out: str = "runs/demo/score/ada"
@@ -25,6 +27,7 @@ root: str = "runs/demo/people"
 scenes: str = ""  # a TOML of scenes; empty: the one in `root`
 subject: str = "ada"
 head: str = "runs/demo/fit/ada"
+views: "int >= 0" = 3  # how many photographs the method used; 0: unknown
 label: str = "reconstruction"  # what the picture calls it
 
 # %% [markdown]
@@ -41,7 +44,7 @@ run.parameters
 
 # %%
 from heads import mesh, metric
-from heads.data import truth
+from heads.data import h3ds, truth
 from heads.posts import plots
 from heads.study import runner
 
@@ -49,27 +52,51 @@ runner.first("03_reconstruct", f"{run.head}/mesh.ply", subject=run.subject)
 head_mm = mesh.load(f"{run.head}/mesh.ply")
 scan = truth.load_truth(run.root, run.subject, config=run.scenes or None)
 run.use([f"{run.head}/mesh.ply", *truth.truth_files(run.root, run.subject)])
+cameras = None
+if run.views:
+    scene = h3ds.load_scene(run.root, run.subject, run.views, config=run.scenes or None)
+    run.use(h3ds.scene_files(run.root, run.subject, run.views, config=run.scenes or None))
+    mm_from_cam = (scene.mm_from_unit @ scene.unit_from_cam).numpy()
+    cameras = metric.Cameras(scene.px_from_cam.numpy(), mm_from_cam, (scene.masks.shape[2], scene.masks.shape[1]))
 f"{len(head_mm.faces):,} triangles of the reconstruction, {len(scan.mesh_mm.faces):,} of the scan"
 
 # %% [markdown]
-# Four numbers: the mean distance from the scan to the reconstruction over the face and over the whole head, in either
-# protocol.
+# For the face and for the whole head, the mean distance from the scan to the reconstruction in either protocol. Then the
+# other judges, all in the rigid one: the accuracy is the distance on the way back, from the reconstruction to the scan,
+# to which surplus surface adds. F1 is the share of both surfaces that is near the other, from 0 to 1. The angles between
+# the normals tell bumps from a smooth surface at the same distance. And the rigid score is split into what at least one
+# photograph sees of the scan, and what none does.
 
 # %%
 import numpy as np
+import pandas as pd
 
 from heads import files
 
-evaluation = metric.evaluate(head_mm, scan)
+evaluation = metric.evaluate(head_mm, scan, seen_by=cameras)
 with files.replacing(run.out / "errors.npz") as partial, partial.open("wb") as file:
     np.savez_compressed(file, **{protocol: errors.astype(np.float32) for protocol, errors in evaluation.errors_mm.items()})
-evaluation.scores
+table = {}
+for name, value in evaluation.scores.items():
+    region, _, measure = name.partition("_")
+    table.setdefault(region, {})[measure] = value
+pd.DataFrame(table).T.round(3)
 
 # %% [markdown]
 # The scan, the reconstruction, and where on the head the error sits.
 
 # %%
 plots.comparison(scan.mesh_mm, {run.label: head_mm}, {run.label: evaluation.errors_mm["rigid"]}, {run.label: evaluation.scores})
+
+# %% [markdown]
+# How far the reconstruction's normals are turned from those of the scan, from 0 degrees (pale) to 60 and more (dark).
+
+# %%
+angles = [
+    plots.render(scan.mesh_mm, values=evaluation.normals_deg, limits=(0, 60), azimuth=azimuth, elevation=elevation, size=220)
+    for azimuth, elevation in plots.VIEWS.values()
+]
+plots.contact_sheet([angles], titles=list(plots.VIEWS))
 
 # %% [markdown]
 # A method with colours is also judged by photographs that it has not seen, inside their masks: how far the rendered
@@ -80,7 +107,6 @@ plots.comparison(scan.mesh_mm, {run.label: head_mm}, {run.label: evaluation.erro
 from pathlib import Path
 
 from heads import pictures
-from heads.data import h3ds
 
 novel, novel_scores = sorted(Path(run.head, "novel").glob("*.png")), {}
 if novel:

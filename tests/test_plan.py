@@ -221,6 +221,7 @@ def test_a_notebook_without_views_or_seed_is_run_once(tmp_path: Path, monkeypatc
     contract.parameters.cache_clear()
     assert [name for name in names(jobs, "fit") if "mean" in name] == ["ada.mean", "ben.mean"]
     assert jobs["fit/ada.mean"].row == {"subject": "ada", "method": "mean", "prior": "", "name": "", "views": None, "seed": 0}
+    assert jobs["score/ada.mean"].parameters["views"] == 0 and jobs["score/ada.idr.v4.s0"].parameters["views"] == 4
 
 
 def test_names_stay_as_they_were_typed(tmp_path: Path) -> None:
@@ -499,6 +500,15 @@ def test_a_score_is_by_the_scan_of_the_person_whom_the_fit_saw(tmp_path: Path) -
     fit, score = jobs["fit/ada.idr.v3.s0"], jobs["score/ada.idr.v3.s0"]
     assert fit.parameters["root"] == score.parameters["root"] == str(Path("~/scans").expanduser())
     assert fit.after == ("data/scans.ada",) and score.after == ("fit/ada.idr.v3.s0", "data/scans.ada")
+
+
+def test_a_score_knows_how_many_photographs_its_fit_saw_and_no_entry_may_say_otherwise(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, FULL)
+    assert {name: job.parameters["views"] for name, job in jobs.items() if name.startswith("score/ada.idr")} == {
+        "score/ada.idr.v3.s0": 3, "score/ada.idr.v3.s1": 3, "score/ada.idr.v4.s0": 4, "score/ada.idr.v8.s0": 8
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="evaluate: 'views' is not known"):
+        plan.read(written(tmp_path, FULL + "evaluate: {notebook: 04_evaluate, views: 4}\n"))
 
 
 def test_another_number_of_photographs_or_method_changes_no_job_that_was_there(tmp_path: Path) -> None:

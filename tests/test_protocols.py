@@ -13,6 +13,7 @@ from heads.posts import plots, protocols
 from heads.truth import Truth
 
 ROOT = Path(__file__).parents[1]
+FOUR = ("face_toolbox_mm", "head_toolbox_mm", "face_rigid_mm", "head_rigid_mm")
 
 
 def head() -> trimesh.Trimesh:
@@ -97,7 +98,7 @@ def test_the_floor_of_a_perfect_sphere_grows_with_the_cell_in_the_toolbox_only()
 def test_size_is_seen_by_the_rigid_protocol_only(scan: Truth) -> None:
     rows = protocols.scaled(scan, (0.95, 1.0, 1.05)).set_index("factor")
     assert rows[["face_toolbox_mm", "head_toolbox_mm"]].to_numpy().max() < 0.01
-    assert (rows.loc[1.0] < 1e-6).all()
+    assert (rows.loc[1.0, list(FOUR)] < 1e-6).all()
     assert (rows.loc[[0.95, 1.05], "head_rigid_mm"] > rows.loc[[0.95, 1.05], "face_rigid_mm"]).all()
     assert (rows.loc[[0.95, 1.05], "face_rigid_mm"] > 0.2).all()
 
@@ -107,7 +108,12 @@ def test_a_hat_is_free_and_what_is_missing_costs_where_it_is(scan: Truth) -> Non
     scores = {name: metric.score(mesh_mm, scan) for name, mesh_mm in altered.items()}
     whole, hat, back, cheek = altered
     assert altered[hat].bounds[1, 1] > altered[whole].bounds[1, 1] + 50
-    assert max(scores[whole].values()) < 1e-6 and max(scores[hat].values()) < 1e-6
+    assert max(scores[name][one] for name in (whole, hat) for one in FOUR) < 1e-6
+    assert scores[whole]["head_accuracy_mm"] < 1e-6 < 1 < scores[hat]["head_accuracy_mm"]
+    assert scores[whole]["head_f1_at_5mm"] == 1 > scores[hat]["head_f1_at_5mm"]
+    table = protocols.judges_table(scores, "mesh").splitlines()
+    assert table[0] == "| mesh | rigid, mm | accuracy, mm | F1 at 1 mm | F1 at 5 mm | normals, median ° |"
+    assert table[2].startswith(f"| {whole} | 0.00 | 0.00 | 1.000 | 1.000 |") and len(table) == 2 + len(scores)
     assert altered[back].bounds[0, 2] > altered[whole].bounds[0, 2] + 30
     assert scores[back]["face_rigid_mm"] < 1e-6 < 1 < scores[back]["head_rigid_mm"]
     assert scores[cheek]["face_rigid_mm"] > scores[cheek]["head_rigid_mm"] > 1e-3

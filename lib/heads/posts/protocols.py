@@ -247,6 +247,18 @@ def scores_table(scores: Rows, first: str) -> str:
     return "\n".join(lines)
 
 
+def judges_table(scores: Rows, first: str) -> str:
+    """What the rigid head score of several predictions misses, as a Markdown table; `first` heads the column of names."""
+    columns = {
+        "head_rigid_mm": ("rigid, mm", 2), "head_accuracy_mm": ("accuracy, mm", 2), "head_f1_at_1mm": ("F1 at 1 mm", 3),
+        "head_f1_at_5mm": ("F1 at 5 mm", 3), "head_normals_median_deg": ("normals, median °", 1),
+    }  # fmt: skip
+    lines = [f"| {first} | " + " | ".join(said for said, _ in columns.values()) + " |", "| :-- " + "| --: " * len(columns) + "|"]
+    for name, row in scores.items():
+        lines.append(f"| {name} | " + " | ".join(f"{row[key]:.{digits}f}" for key, (_, digits) in columns.items()) + " |")
+    return "\n".join(lines)
+
+
 # ---- every vertex counts the same
 
 

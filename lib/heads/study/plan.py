@@ -373,6 +373,7 @@ class _Planner:
         known = contract.parameters(self.evaluate["notebook"])
         given = self.given(self.evaluate, "evaluate") | {"subject": fit.row["subject"], "head": str(fit.folder)}
         given |= {"data": source} if source else {}
+        given["views"] = fit.row["views"] or 0  # a method may use no photographs, or not say how many
         if "label" in known:
             given["label"] = self.methods[method][0].get("label", method)
         self.add(f"score/{name}", self.evaluate["notebook"], given, "evaluate", row=fit.row, also=(fit.name,))
