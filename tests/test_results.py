@@ -125,7 +125,8 @@ def test_more_photographs_are_judged_with_the_priors_that_were_there_at_every_nu
 
 
 def test_what_matters_is_what_the_study_says_or_else_the_usual() -> None:
-    assert (results.matters(whole(), "face"), results.matters(whole(), "head")) == (0.1, 0.3)
+    for usual in (replace(whole(), about={}), None):
+        assert (results.matters(usual, "face"), results.matters(usual, "head")) == (0.1, 0.3)
     said = replace(whole(), about={"matters": {"face_mm": 0.05, "head_mm": 0.2}})
     assert (results.matters(said, "face"), results.matters(said, "head")) == (0.05, 0.2)
 

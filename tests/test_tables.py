@@ -296,6 +296,19 @@ def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
         tables.carry(replace(found, about={"methods": found.about["methods"]}))
 
 
+def test_what_is_carried_over_is_judged_over_the_priors_that_every_way_has() -> None:
+    table = invented.carry()
+    single = table["method"] == "baseh3d"
+    other, third = (table[single].assign(prior=prior) for prior in ("two-500", "three-500"))
+    other["face_rigid_mm"] += 0.4
+    found = tables.ablation(study(pd.concat([table, other, third[third["name"] == ""]]), "carry"))
+    assert set(found.table.loc[found.table["method"] == "baseh3d", "prior"]) == {"one-500", "two-500"}
+    assert "| BaseH3D-Net | geometry | 2.30 ± 0.14 | +0.10 (−0.10 to +0.30) |" in tables.carry(found)
+    said = tables.carry_sentences(found, "baseh3d")
+    assert "The geometry with the colours is better than the geometry alone by 0.50 mm (95% interval −0.50 to −0.50 over" in said
+    assert "over heads and two priors" in said and "this one prior only" not in said
+
+
 def test_the_averages_are_those_of_the_lessons_last_step(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     invented.write_lesson(tmp_path)

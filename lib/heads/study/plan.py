@@ -10,6 +10,9 @@ An entry of the YAML sets parameters of its notebook; the notebook's parameters 
 
 Where a notebook takes one value and the YAML gives a list, each is tried. `every` is for all notebooks, a table below `views` for
 all fits to that number of photographs, an entry for itself: the later wins, and tables are merged key by key.
+
+Some of it is for the posts alone: of a method, `SAID` (`group` is the heading below which tables show it), and `matters`, the
+smallest differences in error, in mm on the face and on the head, that may be called better or worse.
 """
 
 import re
