@@ -133,6 +133,8 @@ D = 0.3
         (-0.1, -0.4, 0.2, "undecided"),  # it may matter in one direction
         (0.0, -0.9, 0.9, "undecided"),  # or in both
         (0.0, -0.3, 0.3, "the same"),
+        (0.0, -0.30001, 0.3, "the same"),  # by less than the last digit of a table
+        (-0.29999, -0.5, -0.1, "better"),
         (0.05, -0.1, 0.2, "the same"),
         (0.0, 0.0, 0.0, "the same"),
         (0.1, -0.2, 0.4, "undecided"),

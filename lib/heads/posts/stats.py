@@ -175,7 +175,7 @@ def paired(first: pd.Series | pd.DataFrame, second: pd.Series | pd.DataFrame) ->
     if shared := [column for column in one if column in other]:
         one, other = one[shared], other[shared]
         both = one.index[one.index.isin(other.index)]
-        one, other = one.loc[both].where(other.loc[both].notna()), other.loc[both].where(one.loc[both].notna())
+        one, other = (_table(a.loc[both].where(b.loc[both].notna())) for a, b in ((one, other), (other, one)))
     errors = pd.concat([of_heads(one).rename("first"), of_heads(other).rename("second")], axis=1).dropna()
     if errors.empty:
         raise ValueError("a difference over subjects was asked for, and no subject has both numbers")
@@ -210,17 +210,18 @@ def verdict(mean: float, low: float, high: float, matters: float) -> str:
 
     `SAME` (to within `matters`) where the whole interval is that close to 0, with 0 in it or not; `BETTER` (lower) or `WORSE`
     where the interval excludes 0 and the mean is at least `matters`; `UNDECIDED` otherwise: the interval holds 0 and differences
-    that matter, or it excludes 0 but the difference may be too small to matter. `FEW` without an interval.
+    that matter, or it excludes 0 but the difference may be too small to matter. `FEW` without an interval. No verdict hangs on
+    less than `ZERO`.
     """
     if not matters > 0:
         raise ValueError(f"the smallest effect that matters has to be above 0, not {matters}")
     if any(map(np.isnan, (mean, low, high))):
         return FEW
-    if -matters <= low and high <= matters:
+    if max(-low, high) <= matters + ZERO:
         return SAME
-    if high <= -ZERO and mean <= -matters:
+    if high <= -ZERO and mean <= -matters + ZERO:
         return BETTER
-    if low >= ZERO and mean >= matters:
+    if low >= ZERO and mean >= matters - ZERO:
         return WORSE
     return UNDECIDED
 
