@@ -140,7 +140,7 @@ def tracing() -> pd.DataFrame:
 def about(light: str = "varied") -> dict[str, Any]:
     """What results/STUDY.json says."""
     scans = {
-        f"{name}-{epochs}": {"notebook": "02_prior", "subject": owner, "views": 32, "epochs": epochs}
+        f"{name}-{epochs}": {"notebook": "02_prior", "subject": owner, "views": 32, "epochs": epochs, "seed": 0}
         for (name, owner), epochs in itertools.product(OWNERS.items(), EPOCHS)
     }
     shape = {"width": 32, "depth": 3, "code": 8}
@@ -156,6 +156,7 @@ def about(light: str = "varied") -> dict[str, Any]:
         "every": {"preset": "SMOKE"},
         "priors": scans | others,
         "methods": {method: entry(method) for method in ENTRIES},
+        "matters": {"face_mm": 0.1, "head_mm": 0.3},
         "fit": asdict(replace(idr.SMOKE, cell_mm=3.0)),
     }
 
@@ -168,6 +169,7 @@ def entry(method: str) -> dict[str, Any]:
         "phrase": phrase,
         "colour": colour,
         "against": against,
+        "group": "",
         "notebook": "03_reconstruct",
         "prior": FIRST[method],
         "parameters": {} if carried is None else {"carry": carried},

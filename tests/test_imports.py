@@ -19,6 +19,7 @@ ALSO = {  # what single modules may import beside that
     "methods/choose": {"methods/idr"},  # it tries priors with fits
     "study/records": {"surface/sdf"},  # which device "auto" is, where there is a network to put on it
     "study/progress": {"surface/training"},  # the type of what it makes
+    "posts/results": {"study/plan"},  # the smallest effect that matters, where a study says none
     "__main__": {"study"},
 }
 ONLY_IMPORTER = {  # packages that one module alone knows

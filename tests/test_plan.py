@@ -241,8 +241,9 @@ def test_what_the_posts_are_told_of_a_study(tmp_path: Path) -> None:
     assert said["study"] == "mine" and said["subjects"] == ["ada", "ben"] and said["data"]["light"] == "common"
     assert said["methods"]["idr"] == {
         "label": "IDR", "phrase": "a sphere", "colour": 3, "against": [], "notebook": "03_reconstruct", "prior": "",
-        "parameters": {}, "names": {},
+        "group": "", "parameters": {}, "names": {},
     }  # fmt: skip
+    assert said["matters"] == {"face_mm": 0.1, "head_mm": 0.3}
     single = said["methods"]["baseh3d"]
     assert (single["label"], single["prior"], single["against"]) == ("BaseH3D-Net", "one", ["idr"])
     assert single["names"]["parts"]["carry"] == ["moments", "geometry"]
@@ -250,6 +251,12 @@ def test_what_the_posts_are_told_of_a_study(tmp_path: Path) -> None:
     assert said["priors"]["mean"]["priors"] == ["one", "two"] and said["priors"]["one"]["epochs"] == 5
     assert said["choose"]["priors"] == ["one", "three"] and said["choose"]["share"] == 0.2
     assert said["views"] == {"3": {"seeds": [0, 1]}, "4": {}, "8": {"fit": {"rays": 96, "epochs": 7}}}
+
+
+def test_a_study_says_what_matters_and_how_its_methods_are_grouped(tmp_path: Path) -> None:
+    text = CHOICE.replace("label: IDR,", "label: IDR, group: as published,") + "matters: {head_mm: 0.5}\n"
+    said = plan.read(written(tmp_path, text)).described()
+    assert said["matters"] == {"face_mm": 0.1, "head_mm": 0.5} and said["methods"]["idr"]["group"] == "as published"
 
 
 # ---- what is wrong
@@ -303,6 +310,8 @@ def test_what_the_posts_are_told_of_a_study(tmp_path: Path) -> None:
         ("every: {", "table: {picture: true}\nevery: {", "table: 'picture' is not known; did you mean 'pictures'?"),
         ("every: {", "table: {pictures: 1}\nevery: {", "table: pictures: expected true or false, not '1'"),
         ("every: {", "evaluate: {notebook: 04_evalute}\nevery: {", "evaluate: notebook: '04_evalute' is not known"),
+        ("\nevery: {preset", "\nmatters: {nose_mm: 1}\nevery: {preset", "matters: 'nose_mm' is not known"),
+        ("\nevery: {preset", "\nmatters: {face_mm: 0}\nevery: {preset", "matters: face_mm: expected a number, more than 0"),
         ("label: IDR,", "label: IDR, colour: red,", "methods: idr: colour: expected a whole number, 0 or more, not 'red'"),
         ("label: IDR,", "label: IDR, against: [bash3d],",
          "methods: idr: against: 'bash3d' is not known; did you mean 'baseh3d'?"),

@@ -99,6 +99,38 @@ def test_a_method_that_uses_no_photographs_is_there_with_any_number_of_them() ->
         results.at(found, 5)
 
 
+def test_a_sample_is_the_first_prior_and_those_made_like_it_of_others_or_again() -> None:
+    found = results.at(whole(), 3)
+    assert results.sample(found, "baseh3d") == {"one-500": ("nora", 0), "two-500": ("omar", 0), "three-500": ("pia", 0)}
+    assert results.sample(found, "idr") == {"": ("", 0)} and results.sample(found, "average") == {"mean": ("mean", 0)}
+    assert set(results.sample(results.at(whole(), 4), "baseh3d")) == {"one-500"}
+    assert set(results.sample(replace(found, about={}), "baseh3d")) == {"one-500"}  # nothing is known of the others
+    assert results.training_of(found, "two-1000") == ("omar", 0)
+    again = found.table[found.table["prior"] == "two-500"].assign(prior="two-500-s3")
+    again["face_rigid_mm"] += 0.9
+    about = {**found.about, "priors": found.about["priors"] | {"two-500-s3": found.about["priors"]["two-500"] | {"seed": 3}}}
+    twice = replace(found, table=pd.concat([found.table, again]), about=about)
+    assert results.sample(twice, "baseh3d")["two-500-s3"] == ("omar", 3)
+    table = results.by_training(twice, "baseh3d", "face_rigid_mm")
+    assert list(table.columns) == [("nora", 0), ("omar", 0), ("pia", 0), ("omar", 3)]
+    assert table.loc["boris"].tolist() == pytest.approx([1.61, 1.2, 2.35, 2.1])
+    errors = results.by_subject(twice, "baseh3d", "face_rigid_mm")
+    assert errors["boris"] == pytest.approx((1.61 + (1.2 + 2.1) / 2 + 2.35) / 3)  # people count the same, however often trained
+
+
+def test_more_photographs_are_judged_with_the_priors_that_were_there_at_every_number_of_them() -> None:
+    found = results.tried_everywhere(whole())
+    assert set(found.table.loc[found.table["method"] == "baseh3d", "prior"]) == {"one-500"} and found.methods == whole().methods
+    assert set(results.tried_everywhere(results.at(whole(), 3)).table["prior"]) == set(whole().table["prior"])
+
+
+def test_what_matters_is_what_the_study_says_or_else_the_usual() -> None:
+    for usual in (replace(whole(), about={}), None):
+        assert (results.matters(usual, "face"), results.matters(usual, "head")) == (0.1, 0.3)
+    said = replace(whole(), about={"matters": {"face_mm": 0.05, "head_mm": 0.2}})
+    assert (results.matters(said, "face"), results.matters(said, "head")) == (0.05, 0.2)
+
+
 def test_words_and_looks_come_from_the_entry_of_a_method() -> None:
     found = whole()
     assert results.label(found, "average") == "BaseH3D-Net (averaged)" and results.phrase(found, "idr") == "a sphere"

@@ -37,12 +37,65 @@ def test_table_2_holds_means_and_spreads_of_the_heads_that_succeeded() -> None:
     assert "H3DS" not in alone
 
 
-def test_differences_are_paired_and_called_better_only_by_their_interval() -> None:
+def test_groups_of_methods_have_bold_rows_and_what_is_published_stays_last() -> None:
+    found = study(invented.whole())
+    for method, group in {"idr": "as published", "baseh3d": "as published", "average": "improved here"}.items():
+        found.about["methods"][method]["group"] = group
+    lines = [
+        line.split(" | ")[0].strip("| ") for line in tables.table2(results.at(found, 3)).splitlines() if line.startswith("|")
+    ]
+    colour, base = "H3D-Net + colour", "BaseH3D-Net"
+    expected = ["Method", ":--", *["H3D-Net", colour] * 2, "**as published**", *["IDR", base] * 2, "**improved here**"]
+    assert lines[: len(expected) + 2] == [*expected, *["BaseH3D-Net (averaged)"] * 2]
+    assert lines[len(expected) + 2 :] and all(line.startswith("*") for line in lines[len(expected) + 2 :])
+    assert "**as" not in tables.table2(few())
+
+
+def test_differences_are_over_heads_and_priors_and_called_better_only_by_their_verdict() -> None:
     said = tables.differences(few(), "rigid")
-    assert "| BaseH3D-Net − IDR | face | −0.50 | −0.50 to −0.50 | 10 of 10 | better |" in said
-    assert "| BaseH3D-Net (averaged) − IDR | head | +0.40 | +0.40 to +0.40 | 0 of 10 | worse |" in said
+    pair = sentences.compare(few(), "baseh3d", "idr", "face")
+    assert pair.samples == (stats.Sample(3, 3),) and pair.low < -0.6 and pair.high > 0  # by nora −0.5, by omar −0.9, by pia +0.25
+    ends = f"{stats.signed(pair.low)} to {stats.signed(pair.high)}"
+    assert f"| BaseH3D-Net − IDR | face | {stats.signed(pair.mean)} | {ends} | 10 of 10 | undecided |" in said
+    assert "| BaseH3D-Net (averaged) − IDR | head | +0.40 | +0.40 to +0.40 † | 0 of 10 | worse |" in said
+    assert "| H3D-Net + colour − H3D-Net | head | −0.20 | −0.20 to −0.20 † | 10 of 10 | the same |" in said
+    assert "which resamples heads and, where a method has several priors, the people of these and their trainings" in said
+    assert "the smallest difference that matters is 0.1 mm (face) and 0.3 mm (head)" in said and "† One prior: the" in said
+    stricter = replace(few(), about=few().about | {"matters": {"face_mm": 0.1, "head_mm": 0.5}})
+    assert "| BaseH3D-Net (averaged) − IDR | head | +0.40 | +0.40 to +0.40 † | 0 of 10 | the same |" in tables.differences(
+        stricter, "rigid"
+    )
+    said = tables.differences(study(invented.part("methods")), "rigid")
+    assert "| BaseH3D-Net − IDR | face | −0.50 | −0.50 to −0.50 † | 10 of 10 | better |" in said
+    assert "which resamples heads, and" in said
     said = tables.differences(study(invented.quick({"idr": (4, 6, 5), "baseh3d": (2, 3, 4)})), "rigid")
     assert "| BaseH3D-Net − IDR | face | −2.00 | – | 3 of 3 | too few heads |" in said
+
+
+def test_the_variance_of_errors_is_split_by_its_sources() -> None:
+    said = tables.variance(few(), "baseh3d")
+    assert "| Source | face, mm | head, mm | face − IDR, mm | head − IDR, mm |" in said
+    rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in said.splitlines() if line.startswith("| ")}
+    assert list(rows)[2:] == [*stats.SOURCES, "**all**"]
+    assert rows["test heads"][2] == "0.00 (0%)" and rows["trainings of a prior"][0] == "–"  # idr's errors rise with the head
+    found = stats.components(tables.runs(few(), "baseh3d", "face_rigid_mm"))
+    people = found["prior people"]
+    assert rows["prior people"][0] == f"{people**0.5:.2f} ({people / found.sum():.0%})"
+    alone = tables.variance(few(), "idr")
+    assert "| test heads | 0.30 (100%) | 0.61 (100%) |" in alone and "| prior people | – | – |" in alone
+
+
+def test_a_prior_that_was_trained_twice_counts_with_its_mean_in_table_1() -> None:
+    found = few()
+    table, about = found.table.copy(), {**found.about, "priors": dict(found.about["priors"])}
+    again = table[table["prior"] == "two-500"].assign(prior="two-500-again")
+    again["face_rigid_mm"] += 1.0
+    about["priors"]["two-500-again"] = about["priors"]["two-500"] | {"seed": 1}
+    twice = replace(found, table=pd.concat([table, again]), about=about)
+    said = tables.table1(twice, "rigid")
+    assert "| omar | anna | 2.65 |" in said and "| omar | all ten | 2.15 ± 0.30 |" in said and "counts with its mean" in said
+    assert results.prior_label(twice, "two-500-again") == "omar (500 epochs, seed 1)"
+    assert tables.epochs(twice) == tables.epochs(few())  # the second training has no counterpart of 2000 epochs
 
 
 def test_table_1_has_the_priors_by_epochs_on_one_head_and_on_all_and_their_average() -> None:
@@ -60,7 +113,7 @@ def test_table_1_has_the_priors_by_epochs_on_one_head_and_on_all_and_their_avera
 def test_the_two_ways_of_tracing_are_compared_run_by_run() -> None:
     said = tables.tracing(study(invented.whole()), study(invented.tracing(), "tracing"))
     assert "| IDR | face | 2.35 | 2.45 | +0.10 (+0.10 to +0.10) | +4.26 % |" in said
-    assert "| BaseH3D-Net | head | 3.90 | 3.90 | 0.00 (0.00 to 0.00) | 0.00 % |" in said
+    assert "| BaseH3D-Net | head | 3.90 | 3.90 | 0.00 (0.00 to 0.00 †) | 0.00 % |" in said
     assert "| IDR | seconds of a fit | 93 | 31 |" in said and "ten heads, three photographs" in said
     one = invented.whole()[lambda rows: rows["subject"] != "jamal"]
     with pytest.raises(ValueError, match="whole: every run of tracing was expected, 2 are missing"):
@@ -104,7 +157,8 @@ def test_what_a_choice_costs_is_said_and_whether_it_is_better_than_the_other_rul
     assert "takes the best of the three that were tried on nine of ten heads (a random draw: on 3.3)" in said
     assert "and costs 0.23 mm against it (95% interval 0.00 to 0.69)" in said
     end = "the rule “smallest loss on the photographs used, at the end of the fit” (difference"
-    assert f"- No clear difference between this rule and {end}" in said
+    assert f"- It is undecided whether this rule or {end.replace(' (diff', ' is better (diff')}" in said
+    assert said.endswith("All of this is for these three priors only.")
     worst = few()
     worst.trials["loss"] *= -1
     said = tables.choice_sentences(worst)
@@ -228,7 +282,7 @@ def test_ablations_count_in_no_numbers_but_their_own(monkeypatch: pytest.MonkeyP
 def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
     found = study(invented.carry(), "carry")
     said = tables.carry(found)
-    assert "| BaseH3D-Net | geometry, colour network and optimizer's moments | 1.60 ± 0.14 | −0.60 (−0.60 to −0.60) |" in said
+    assert "| BaseH3D-Net | geometry, colour network and optimizer's moments | 1.60 ± 0.14 | −0.60 (−0.60 to −0.60 †) |" in said
     assert (
         "| BaseH3D-Net | colour network | 1.80 ± 0.14 | −0.40" in said
         and "| IDR | nothing (a sphere) | 2.20 ± 0.14 | – |" in said
@@ -240,6 +294,19 @@ def test_every_part_of_a_prior_has_its_row_and_its_difference() -> None:
         tables.carry_sentences(lacking, "baseh3d")
     with pytest.raises(ValueError, match=r"carry\.json: data: light"):
         tables.carry(replace(found, about={"methods": found.about["methods"]}))
+
+
+def test_what_is_carried_over_is_judged_over_the_priors_that_every_way_has() -> None:
+    table = invented.carry()
+    single = table["method"] == "baseh3d"
+    other, third = (table[single].assign(prior=prior) for prior in ("two-500", "three-500"))
+    other["face_rigid_mm"] += 0.4
+    found = tables.ablation(study(pd.concat([table, other, third[third["name"] == ""]]), "carry"))
+    assert set(found.table.loc[found.table["method"] == "baseh3d", "prior"]) == {"one-500", "two-500"}
+    assert "| BaseH3D-Net | geometry | 2.30 ± 0.14 | +0.10 (−0.10 to +0.30) |" in tables.carry(found)
+    said = tables.carry_sentences(found, "baseh3d")
+    assert "The geometry with the colours is better than the geometry alone by 0.50 mm (95% interval −0.50 to −0.50 over" in said
+    assert "over heads and two priors" in said and "this one prior only" not in said
 
 
 def test_the_averages_are_those_of_the_lessons_last_step(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 A *run* is one row of results/STUDY.csv: a subject, a method, the prior it starts from, and its scores in the columns between
 `reason` and `seconds`. An *entry* is what results/STUDY.json says of a method: its label, its colour, what it is compared with.
-A method is represented by its runs without a `name`, from its first prior, with the first value of every parameter that varies;
-runs with a name are ablations of it.
+A method is represented by its runs without a `name`, with the first value of every parameter that varies, from its *sample* of
+priors: its first one, and those made in the same way of another person or in another training (`SAMPLED`). Priors that differ
+in more, as in their epochs, are variations of it, and runs with a name are its ablations.
 """
 
 import json
@@ -16,6 +17,8 @@ import numpy as np
 import pandas as pd
 
 from heads import files
+from heads.posts import stats
+from heads.study.plan import MATTERS
 
 PROTOCOLS = ("rigid", "toolbox")
 REGIONS = ("face", "head")
@@ -25,6 +28,7 @@ MEASURED = ("seconds", "peak_mb", "device", "commit")  # the columns behind the 
 TRIALS = ("subject", "prior", "views", "loss", "rgb", "mask", "fitted", "judged")  # of results/STUDY_trials.csv
 STAGES = ("stage", "runs", "seconds")  # of results/STUDY_stages.csv
 PUBLISHED = ("method", "label", "views", "face", "face_std", "head", "head_std", "protocol", "source", "bib")
+SAMPLED = ("subject", "seed", "priors", "config")  # in which the priors of a sample differ; they are the same in all else
 PARTS = ("geometry", "colour", "moments")  # of a prior, all of which a fit carries over where its entry does not say otherwise
 
 
@@ -186,11 +190,20 @@ def at(results: Results, views: int) -> Results:
     return replace(results, table=table, trials=results.trials[results.trials["views"] == views])
 
 
+def tried_everywhere(results: Results) -> Results:
+    """The runs from priors that their method has with every number of photographs with which it was tried.
+
+    So a change with more photographs is not one of the priors.
+    """
+    table = results.table
+    tried = table.groupby(["method", "name"])["views"].transform("nunique")
+    return replace(results, table=table[table.groupby(["method", "name", "prior"])["views"].transform("nunique") == tried])
+
+
 def rows_of(results: Results, method: str, prior: str | None = None, name: str = "") -> pd.DataFrame:
-    """The runs that represent a method, or its ablation `name`; from its first prior unless another one is given."""
+    """The runs that represent a method, or its ablation `name`; from its sample of priors unless one is given."""
     rows = results.table[(results.table["method"] == method) & (results.table["name"] == name)]
-    prior = first_prior(results, method) if prior is None else prior
-    rows = rows[rows["prior"] == prior]
+    rows = rows[rows["prior"].isin(sample(results, method) if prior is None else [prior])]
     for column in varied(results.table):
         rows = rows[rows[column].map(str) == str(rows[column].iloc[0])] if len(rows) else rows
     return rows
@@ -198,21 +211,53 @@ def rows_of(results: Results, method: str, prior: str | None = None, name: str =
 
 def first_prior(results: Results, method: str) -> str:
     """The prior of the first run that represents a method, empty where it has none; ValueError where there is no such run."""
+    return next(iter(sample(results, method)))
+
+
+def sample(results: Results, method: str) -> dict[str, tuple[str, int]]:
+    """The priors from which a method is judged, by name, each with its person and training; ("", 0) without a prior.
+
+    They are the first one and all that results/STUDY.json describes in the same way except for `SAMPLED`. ValueError where no
+    run represents the method.
+    """
     rows = results.table[(results.table["method"] == method) & (results.table["name"] == "")]
     if rows.empty:
         raise ValueError(f"{results.study}: runs of {method} were expected, there are none")
-    return str(rows["prior"].iloc[0])
+    known = results.about.get("priors", {})
+    made = {
+        prior: {key: value for key, value in known[prior].items() if key not in SAMPLED} if prior in known else prior
+        for prior in dict.fromkeys(rows["prior"])
+    }
+    first = next(iter(made.values()))
+    return {prior: training_of(results, prior) for prior, one in made.items() if one == first}
 
 
-def by_subject(results: Results, method: str, column: str, prior: str | None = None, name: str = "") -> pd.Series:
-    """One number for each head: the mean over the seeds of the successful runs, all with one number of photographs."""
+def training_of(results: Results, prior: str) -> tuple[str, int]:
+    """The person of a prior and the seed of its training; one that is not of a single person stands for itself."""
+    about = results.about.get("priors", {}).get(prior, {})
+    return str(about.get("subject", prior)), int(about.get("seed", 0))
+
+
+def by_training(results: Results, method: str, column: str, prior: str | None = None, name: str = "") -> pd.DataFrame:
+    """One number for each head (row) and prior (person, training) (column): the mean over the seeds of the successful runs."""
     if len(results.views) > 1:
         numbers = ", ".join(map(str, results.views))
         raise ValueError(f"{results.study}: one number of photographs was expected, not several ({numbers})")
+    rows = rows_of(results, method, prior, name)[lambda rows: rows["status"] == "ok"]
+    of = [training_of(results, prior) for prior in rows["prior"]]
+    rows = rows.assign(person=[person for person, _ in of], training=[training for _, training in of])
+    found = rows.groupby(["subject", "person", "training"], sort=False)[column].mean().unstack(["person", "training"])
+    return found.reindex(index=list(dict.fromkeys(rows["subject"])), columns=list(dict.fromkeys(of)))
+
+
+def by_subject(results: Results, method: str, column: str, prior: str | None = None, name: str = "") -> pd.Series:
+    """One number for each head: the mean over the people of its priors, of that over their trainings, of that over the seeds.
+
+    Only successful runs count, all with one number of photographs.
+    """
     if method not in results.methods:
         return pd.Series(dtype=float)
-    rows = rows_of(results, method, prior, name)
-    return rows[rows["status"] == "ok"].groupby("subject", sort=False)[column].mean()
+    return stats.of_heads(by_training(results, method, column, prior, name))
 
 
 # ---- methods
@@ -276,13 +321,24 @@ def parts(results: Results, method: str, name: str = "") -> tuple[str, ...]:
     return tuple(set_here.get("carry", PARTS))
 
 
+def heading(results: Results, method: str) -> str:
+    """The heading below which tables show a method, as `as published`; empty where its entry has none."""
+    return str(entry(results, method).get("group", ""))
+
+
+def matters(results: Results | None, region: str) -> float:
+    """The smallest difference in error on a region that matters, mm; the usual one without results that say another."""
+    return float({**MATTERS, **(results.about.get("matters", {}) if results else {})}[f"{region}_mm"])
+
+
 # ---- priors
 
 
 def prior_label(results: Results, prior: str) -> str:
-    """What readers call a prior: `omar (500 epochs)` where it is of one scan, else its name."""
+    """What readers call a prior: `omar (500 epochs)` where it is of one scan, else its name; its seed too where it is not 0."""
     known = results.about.get("priors", {}).get(prior, {})
-    return f"{known['subject']} ({known['epochs']} epochs)" if known.get("notebook") == "02_prior" else prior
+    seed = f", seed {known['seed']}" if known.get("seed") else ""
+    return f"{known['subject']} ({known['epochs']} epochs{seed})" if known.get("notebook") == "02_prior" else prior
 
 
 def scan_method(results: Results) -> str:

@@ -1,8 +1,9 @@
 """The sentences of the posts, made from the committed results: comparisons, settings, captions, and 3D heads to rotate.
 
 Functions return MyST Markdown (`viewer` returns HTML, which Markdown may contain) for the code cells of the posts in blog/. The
-tables are in `tables`. A method's number on a head is the mean over its seeds; every comparison of methods uses the same number
-of photographs for all of them.
+tables are in `tables`. A method's number on a head is the mean over its priors and seeds (`results.by_subject`); every
+comparison of methods uses the same number of photographs for all of them. What is called better, worse or the same is a
+`stats.verdict`.
 """
 
 import html
@@ -22,16 +23,34 @@ from heads.posts.results import (
     at,
     baseline,
     by_subject,
+    by_training,
     extremes,
     first_prior,
     label,
     leading,
+    matters,
     phrase,
     prior_label,
     rows_of,
+    sample,
+    tried_everywhere,
 )
 from heads.posts.stats import count
 
+STEPS = {  # a verdict on a step to more photographs
+    stats.BETTER: "becomes better",
+    stats.SAME: "changes by less than matters",
+    stats.UNDECIDED: "may change or not",
+    stats.WORSE: "becomes worse",
+    stats.FEW: "was tried on too few heads",
+}
+RELATIONS = {  # a verdict on a method against another, {}
+    stats.BETTER: "is better than {}",
+    stats.SAME: "is the same as {} to within what matters",
+    stats.UNDECIDED: "is not decidedly better or worse than {}",
+    stats.WORSE: "is worse than {}",
+    stats.FEW: "was tried on too few heads to be compared with {}",
+}
 FLOOR_CELLS = 0.37  # toolbox error of a perfect sphere's mesh, in grid cells; tests/test_posts.py measures it
 
 
@@ -71,10 +90,13 @@ def capital(text: str) -> str:
 
 
 def compare(results: Results, first: str, second: str, region: str, protocol: str = "rigid") -> stats.Paired:
-    """`first` against `second` on the heads that both reconstructed; ValueError where there is none."""
+    """`first` against `second` on the heads that both reconstructed; ValueError where there is none.
+
+    Where both start from the same priors, they are compared prior by prior.
+    """
     column = f"{region}_{protocol}_mm"
     try:
-        return stats.paired(by_subject(results, first, column), by_subject(results, second, column))
+        return stats.paired(by_training(results, first, column), by_training(results, second, column))
     except ValueError:
         raise ValueError(f"{results.study}: no head was reconstructed by both {first} and {second}") from None
 
@@ -84,16 +106,20 @@ def comparable(results: Results, first: str, second: str) -> bool:
     return bool(set(by_subject(results, first, "face_rigid_mm").index) & set(by_subject(results, second, "face_rigid_mm").index))
 
 
-def explanation() -> str:
-    """What "no clear difference" means, to be said once on a page."""
+def explanation(results: Results | None = None) -> str:
+    """What the verdicts mean, to be said once on a page, with what matters in these results, else in any that do not say."""
+    sizes = listed([f"{matters(results, region):g} mm on the {region}" for region in REGIONS])
     return (
-        f"Where the {stats.LEVEL:.0%} interval of a difference contains 0, the difference is not statistically distinguishable "
-        "from zero; we then say *no clear difference*."
+        f"A difference matters here from {sizes}. We call a method *better* or *worse* where the {stats.LEVEL:.0%} interval of "
+        "the difference excludes 0 and the mean difference matters; *the same to within* that size where the whole interval is "
+        "smaller than it, which is a finding too; and everything else *undecided*. Where a method was tried from priors of "
+        "several people, in one or more trainings, the interval is over priors as well as heads, and with fewer than five of "
+        "either a rough one; from one prior, it speaks of that prior only."
     )
 
 
 def versus(results: Results, first: str, second: str, region: str, protocol: str = "rigid") -> str:
-    """The errors of two methods on a region, and whether they differ."""
+    """The errors of two methods on a region, and the verdict on their difference."""
     one, other = label(results, first), label(results, second)
     if not comparable(results, first, second):
         return f"No head was reconstructed by both {one} and {other}, so nothing can be said about the {region}."
@@ -102,7 +128,8 @@ def versus(results: Results, first: str, second: str, region: str, protocol: str
     views = results.views[0]
     return (
         f"On the {region}{both}, {one} is {mm(c.first)} mm from the scan on average, {other} {mm(c.second)} mm "
-        f"({protocol} protocol, {count(views)} {plural('photograph', views)}): {stats.sentence(c, one, other)}."
+        f"({protocol} protocol, {count(views)} {plural('photograph', views)}): "
+        f"{stats.sentence(c, one, other, matters(results, region))}."
     )
 
 
@@ -112,37 +139,49 @@ def conclusion(results: Results, first: str, second: str = "") -> str:
     one, other = label(results, first), label(results, second)
     if not comparable(results, first, second):
         return f"No head was reconstructed by both {one} and {other}: this run says nothing about the claim."
-    found = {
-        f"{region} ({protocol})": compare(results, first, second, region, protocol)
-        for region in REGIONS
-        for protocol in PROTOCOLS
+    pairs = {
+        (region, protocol): compare(results, first, second, region, protocol) for region in REGIONS for protocol in PROTOCOLS
     }
+    verdicts = {f"{region} ({protocol})": c.verdict(matters(results, region)) for (region, protocol), c in pairs.items()}
+    better, worse, same, open_ = (
+        [name for name, verdict in verdicts.items() if verdict == one]
+        for one in (stats.BETTER, stats.WORSE, stats.SAME, stats.UNDECIDED)
+    )
     claim = f"that it helps to start from {phrase(results, first)} instead of {phrase(results, second)},"
-    n = next(iter(found.values())).n
-    better = [name for name, c in found.items() if c.told == "lower"]
-    worse = [name for name, c in found.items() if c.told == "higher"]
-    unclear = [name for name, c in found.items() if not c.told]
-    if n < stats.LEAST:
-        lower = [name for name, c in found.items() if c.mean < 0]
-        rest = [name for name in found if name not in lower]
+    pair = next(iter(pairs.values()))
+    rest = [f"worse for {listed(worse)}"] if worse else []
+    rest += [f"the same to within what matters for {listed(same)}"] if same else []
+    rest += [f"undecided for {listed(open_)}"] if open_ else []
+    if pair.n < stats.LEAST:
+        lower = [f"{region} ({protocol})" for (region, protocol), c in pairs.items() if c.mean < 0]
+        higher = [name for name in verdicts if name not in lower]
         means = f"lower for {listed(lower)}" if lower else "lower nowhere"
-        means += f", and not lower for {listed(rest)}" if lower and rest else ""
-        verdict = (
-            f"The claim, {claim} cannot be decided here: {heads(n)} {'is' if n == 1 else 'are'} too few to say which is better. "
-            f"The mean error of {one} is {means}."
+        means += f", and not lower for {listed(higher)}" if lower and higher else ""
+        said = (
+            f"The claim, {claim} cannot be decided here: {heads(pair.n)} {'is' if pair.n == 1 else 'are'} too few to say which "
+            f"is better. The mean error of {one} is {means}."
         )
-    elif len(better) == len(found):
-        verdict = f"The claim, {claim} holds here: {one} is better on the face and on the whole head, in both protocols."
-    elif not better:
-        verdict = f"The claim, {claim} is not confirmed here: {one} is better nowhere"
-        verdict += f", and worse for {listed(worse)}." if worse else "."
+    elif len(better) == len(verdicts):
+        said = (
+            f"The claim, {claim} holds here: {one} is better than {other} on the face and on the whole head, in both protocols."
+        )
+    elif better:
+        said = f"The claim, {claim} holds here in part: {one} is better than {other} for {listed(better)}; it is {listed(rest)}."
+    elif len(open_) == len(verdicts):
+        said = f"The claim, {claim} is undecided here: {one} may be better than {other} or not."
     else:
-        parts = [f"is better for {listed(better)}"]
-        parts += [f"shows no clear difference from {other} for {listed(unclear)}"] if unclear else []
-        parts += [f"is worse for {listed(worse)}"] if worse else []
-        verdict = f"The claim, {claim} holds here in part: {one} {listed(parts)}."
-    seeds = rows_of(results, first)["seed"].nunique()
-    return f"{verdict} It rests on {heads(n)}, one prior, and {count(seeds)} random {plural('seed', seeds)} each."
+        said = f"The claim, {claim} is not confirmed here: {one} is better than {other} nowhere; it is {listed(rest)}."
+    seeds = rows_of(results, first).groupby(["subject", "prior"])["seed"].nunique()
+    fits = " or ".join(dict.fromkeys([count(seeds.min()), count(seeds.max())]))
+    rests = listed([heads(pair.n), *map(_sample, pair.samples), f"{fits} random {plural('seed', seeds.max())} each"])
+    alone = " It does not speak of priors in general." if pair.one_prior else ""
+    return f"{said} It rests on {rests}.{alone}"
+
+
+def _sample(sample: stats.Sample) -> str:
+    """one prior, five priors in nine trainings."""
+    trained = f" in {count(sample.trainings)} trainings" if sample.trainings > sample.people else ""
+    return f"{count(sample.people)} {plural('prior', sample.people)}{trained}"
 
 
 def failures(results: Results) -> str:
@@ -199,36 +238,30 @@ def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Ser
 
 
 def more_photographs(results: Results, method: str, protocol: str = "rigid") -> str:
-    """Whether each step to more photographs makes a method better, region by region."""
-    said = []
+    """Whether each step to more photographs makes a method better, region by region, with the priors it has at every step."""
+    said, results = [], tried_everywhere(results)
     for region in REGIONS:
         column = f"{region}_{protocol}_mm"
-        numbers = [by_subject(at(results, views), method, column) for views in results.views]
-        means = listed([mm(float(values.mean())) for values in numbers])
-        failing: list[str] = []
-        unclear: list[str] = []
+        numbers = [by_training(at(results, views), method, column) for views in results.views]
+        means = [stats.of_heads(table) for table in numbers]
+        steps: dict[str, list[str]] = {}
         for (fewer, before), (more, after) in pairwise(zip(results.views, numbers, strict=True)):
-            pair = stats.paired(after, before)
-            if pair.told != "lower":
-                (failing if pair.mean >= 0 else unclear).append(f"from {fewer} to {more}")
+            found = stats.paired(after, before).verdict(matters(results, region))
+            steps.setdefault(found, []).append(f"from {fewer} to {more}")
+        parts = [f"{STEPS[found]} {listed(steps[found])}" for found in STEPS if found in steps]
+        verdict = "Every step makes it better" if list(steps) == [stats.BETTER] else f"It {listed(parts)}"
         views = listed([str(views) for views in results.views])
-        verdict = "Every step makes it better"
-        if failing or unclear:
-            verdict = "Not every step clearly makes it better"
-            verdict += f"; the mean does not fall {listed(failing)}" if failing else ""
-            verdict += f"; the fall {listed(unclear)} may be chance" if unclear else ""
-        n = _range([len(values) for values in numbers])
+        n = _range([len(values) for values in means])
         said.append(
-            f"On the {region}, the mean error of {label(results, method)} with {views} photographs is {means} mm ({protocol} "
-            f"protocol, {n}). {verdict}."
+            f"On the {region}, the mean error of {label(results, method)} with {views} photographs is "
+            f"{listed([mm(float(values.mean())) for values in means])} mm ({protocol} protocol, {n}). {verdict}."
         )
     return " ".join(said)
 
 
 def by_photographs(results: Results, first: str, second: str = "", protocol: str = "rigid") -> str:
     """With how many photographs a method is better than its baseline, or another method, region by region."""
-    second, said = second or baseline(results, first), []
-    relations = {"lower": "is better than", "": "shows no clear difference from", "higher": "is worse than"}
+    second, said, results = second or baseline(results, first), [], tried_everywhere(results)
     for region in REGIONS:
         pairs = {}
         for views in results.views:
@@ -238,11 +271,13 @@ def by_photographs(results: Results, first: str, second: str = "", protocol: str
         if not pairs:
             raise ValueError(f"{results.study}: no head was reconstructed by both {first} and {second}")
         parts = []
-        for told, relation in relations.items():
-            if views_so := [str(views) for views, pair in pairs.items() if pair.told == told]:
-                parts.append(f"{relation} {label(results, second)} with {listed(views_so)} photographs")
+        for found, relation in RELATIONS.items():
+            if views_so := [str(views) for views, pair in pairs.items() if pair.verdict(matters(results, region)) == found]:
+                parts.append(f"{relation.format(label(results, second))} with {listed(views_so)} photographs")
         n = _range([pair.n for pair in pairs.values()])
         said.append(f"On the {region} ({n}), {label(results, first)} {listed(parts)}.")
+    if pairs and all(pair.one_prior for pair in pairs.values()):
+        said.append("This is for one prior only and does not speak of priors in general.")
     return " ".join(said)
 
 
@@ -264,7 +299,10 @@ def setup(results: Results) -> str:
     known = results.about.get("priors", {})
     for method in results.methods:
         if prior := known.get(first_prior(results, method)):
-            said.append(f"{label(results, method)} starts from {_prior(results, prior)}.")
+            made = list(sample(results, method).values())
+            of = stats.Sample(len({person for person, _ in made}), len(made))
+            others = f" and, made in the same way, from others: {_sample(of)} in all" if of.trainings > 1 else ""
+            said.append(f"{label(results, method)} starts from {_prior(results, prior)}{others}.")
     if known:
         said.append("No head from which a prior is made is among those that are reconstructed.")
     return " ".join(said) or "These results do not say how many photographs there are, nor how the priors were made."
@@ -381,10 +419,10 @@ def figure(results: Results, file: str, name: str, caption: str) -> str:
 
 
 def drawn(results: Results, subject: str) -> list[str]:
-    """The methods whose reconstruction of a head the study draws: those whose run with the first seed succeeded."""
+    """The methods whose reconstruction of a head the study draws: those whose run from the first prior and seed succeeded."""
     found = []
     for method in results.methods:
-        rows = rows_of(results, method)
+        rows = rows_of(results, method, first_prior(results, method))
         found += [method] if (rows.loc[rows["subject"] == subject, "status"].iloc[:1] == "ok").any() else []
     return found
 

@@ -1,15 +1,17 @@
 """The tables of the posts, made from the committed results, and the numbers that their plots draw.
 
-Functions return MyST Markdown for the code cells of the posts in blog/, or plain numbers for `plots`. Only `stats.sentence`
-writes "better" and "worse".
+Functions return MyST Markdown for the code cells of the posts in blog/, or plain numbers for `plots`. What is called better,
+worse or the same is a `stats.verdict`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from string import ascii_lowercase
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from heads.posts import sentences, stats
@@ -21,19 +23,26 @@ from heads.posts.results import (
     at,
     baseline,
     by_subject,
+    by_training,
     first_prior,
+    heading,
     label,
+    matters,
     parts,
     phrase,
     prior_label,
     read_csv,
     rows_of,
+    sample,
     scan_method,
     scans,
+    training_of,
+    tried_everywhere,
 )
 from heads.posts.sentences import anchor, code, listed, mm
 from heads.posts.stats import count, signed
 
+ONE_PRIOR = "†"  # marks an interval that is for one prior only
 NUMBER = re.compile(r"[-+−±–./\d\s]*(of \d+)?")
 CHOOSERS = {  # rules for choosing a prior by a loss on photographs
     "held_out": "smallest loss on a photograph held out, after a short trial",
@@ -73,13 +82,17 @@ def spread(values: pd.Series) -> str:
 def table2(results: Results, with_published: bool = True) -> str:
     """The original post's Table 2: errors measured here in both protocols, below them the published ones with their source."""
     rows, views = [], results.views[0]
-    for protocol in PROTOCOLS:
-        for method in results.methods:
+    groups = list(dict.fromkeys(sorted((heading(results, method) for method in results.methods), key=bool)))
+    for group in groups:  # methods without one first
+        rows += [[f"**{group}**", "", "", "", ""]] if group else []
+        for protocol, method in product(PROTOCOLS, (one for one in results.methods if heading(results, one) == group)):
             numbers = [by_subject(results, method, f"{region}_{protocol}_mm") for region in REGIONS]
             n = len(numbers[0])
             where = f"measured here, {n} built-in {sentences.plural('head', n)}"
             rows.append([label(results, method), protocol, *map(spread, numbers), where])
     caption = f"Mean error over heads from {count(views)} photographs, ± its standard deviation between heads; lower is better."
+    if any(len(sample(results, method)) > 1 for method in results.methods):
+        caption += " A head's error is the mean over the priors of a method."
     if with_published:
         for row in results.published[results.published["views"] == views].to_dict("records"):
             cells = [mm(row[region], row[f"{region}_std"]) for region in REGIONS]
@@ -98,28 +111,73 @@ def comparisons(results: Results) -> list[tuple[str, str]]:
 
 
 def differences(results: Results, protocol: str) -> str:
-    """For each comparison and region: the mean difference, its interval, and on how many heads the first method is lower."""
-    rows = []
+    """For each comparison and region: the mean difference, its interval, the heads on which the first is lower, the verdict."""
+    rows, pairs = [], []
     for first, second in comparisons(results):
         for region in REGIONS:
             pair = sentences.compare(results, first, second, region, protocol)
-            verdict = {"lower": "better", "higher": "worse", "": "no clear difference"}[pair.told]
-            verdict = verdict if pair.n >= stats.LEAST else "too few heads"
             lower, both = f"{len(pair.lower)} of {pair.n}", f"{label(results, first)} − {label(results, second)}"
-            rows.append([both, region, signed(pair.mean), ends(pair), lower, verdict])
+            rows.append([both, region, signed(pair.mean), ends(pair), lower, pair.verdict(matters(results, region))])
+            pairs.append(pair)
+    resampled = "heads"
+    if any(one.trainings > 1 for pair in pairs for one in pair.samples):
+        resampled += " and, where a method has several priors, the people of these and their trainings"
+    least = listed([f"{matters(results, region):g} mm ({region})" for region in REGIONS])
     caption = (
         f"Paired differences in mean error between methods ({protocol} protocol, {count(results.views[0])} photographs), in mm: "
-        f"the mean over heads, its {stats.LEVEL:.0%} bootstrap interval, and the number of heads on which the first method has "
-        "the lower error. A negative difference means that the first method is closer to the scan; the verdict is about the "
-        "first. The intervals are not corrected for their number: among so many, one or another may exclude 0 by chance."
+        f"the mean over heads, its {stats.LEVEL:.0%} bootstrap interval, which resamples {resampled}, and the number of heads "
+        "on which the first method has the lower error. A negative difference means that the first method is closer to the "
+        f"scan; the verdict is about the first, and the smallest difference that matters is {least}. The intervals are not "
+        "corrected for their number: among so many, one or another may exclude 0 by chance."
     )
+    if any(pair.one_prior for pair in pairs):
+        caption += f" {ONE_PRIOR} One prior: the interval is for that one only and does not speak of priors in general."
     header = ["Difference", "Region", "mean", "interval", "lower on", "verdict"]
     return grid(header, rows, anchor(results, f"differences-{protocol}"), caption)
 
 
 def ends(pair: stats.Paired) -> str:
-    """The interval of a difference, a dash where there are too few heads for one."""
-    return f"{signed(pair.low)} to {signed(pair.high)}" if pair.n >= stats.LEAST else "–"
+    """The interval of a difference, marked where it is for one prior only, and a dash where there are too few heads for one."""
+    if pair.n < stats.LEAST:
+        return "–"
+    return f"{signed(pair.low)} to {signed(pair.high)}{f' {ONE_PRIOR}' if pair.one_prior else ''}"
+
+
+def variance(results: Results, method: str, protocol: str = "rigid") -> str:
+    """Where the errors of a method, and its differences to its baseline, vary: standard deviations by source, and shares.
+
+    A difference is that of a run to the mean of the baseline's runs on the same head.
+    """
+    columns: dict[str, list[str]] = {}
+    for other in ("", *against(results, method)[:1]):
+        for region in REGIONS:
+            column = f"{region}_{protocol}_mm"
+            values = runs(results, method, column)
+            if other:
+                values["value"] -= values["head"].map(by_subject(results, other, column))
+            found = stats.components(values).clip(lower=0)
+            total = float(found.sum())
+            shares = found / total if total > 0 else found
+            columns[f"{region} − {label(results, other)}, mm" if other else f"{region}, mm"] = [
+                "–" if np.isnan(one) else f"{one**0.5:.2f} ({share:.0%})" for one, share in zip(found, shares, strict=True)
+            ] + [f"{total**0.5:.2f}"]
+    rows = [list(row) for row in zip((*stats.SOURCES, "**all**"), *columns.values(), strict=True)]
+    caption = (
+        f"Where the errors of {label(results, method)} come from ({protocol} protocol, {count(results.views[0])} photographs): "
+        "the standard deviation of each source in mm, and its share of the variance. A dash: nothing tried here tells this "
+        "source from the one above or below it. Sums of squares are set equal to their expectations (Henderson's first method); "
+        "an estimate below zero is shown as zero."
+    )
+    return grid(["Source", *columns], rows, anchor(results, f"variance-{method}-{protocol}"), caption)
+
+
+def runs(results: Results, method: str, column: str) -> pd.DataFrame:
+    """The successful runs that represent a method, as `stats.components` takes them: head, person, training, seed, value."""
+    rows = rows_of(results, method)[lambda rows: rows["status"] == "ok"]
+    made = [training_of(results, prior) for prior in rows["prior"]]
+    persons, trainings = [person for person, _ in made], [training for _, training in made]
+    found = {"head": rows["subject"], "person": persons, "training": trainings, "seed": rows["seed"], "value": rows[column]}
+    return pd.DataFrame(found)
 
 
 def per_subject(results: Results, protocol: str) -> str:
@@ -153,7 +211,7 @@ def strips(results: Results, protocol: str) -> dict[str, dict[str, pd.Series]]:
 def sweep(results: Results) -> str:
     """Error against the number of photographs: the last rows of the H3D-Net paper's table, published and measured."""
     columns = sorted({*results.views, *(int(views) for views in results.published["views"].unique())})
-    rows = []
+    rows, results = [], tried_everywhere(results)
     for protocol in PROTOCOLS:
         for method in results.methods:
             cells = []
@@ -186,6 +244,7 @@ def _both(numbers: Sequence[float]) -> str:
 def sweep_lines(results: Results, protocol: str) -> dict[str, dict[str, pd.DataFrame]]:
     """Region -> method's label -> a row for each number of photographs (views, mean, std in mm), for `plots.view_sweep`."""
     lines: dict[str, dict[str, pd.DataFrame]] = {}
+    results = tried_everywhere(results)
     for region in REGIONS:
         lines[region] = {}
         for method in results.methods:
@@ -202,6 +261,7 @@ def sweep_lines(results: Results, protocol: str) -> dict[str, dict[str, pd.DataF
 def gain_lines(results: Results, protocol: str, second: str) -> dict[str, dict[str, pd.DataFrame]]:
     """Region -> method's label -> its difference to `second` by views (views, mean, low, high), for `plots.view_gains`."""
     lines: dict[str, dict[str, pd.DataFrame]] = {}
+    results = tried_everywhere(results)
     for region in REGIONS:
         lines[region] = {}
         for method in results.methods:
@@ -238,7 +298,9 @@ def table1(results: Results, protocol: str, original: pd.DataFrame | None = None
     about = scans(results)
     epochs = sorted({int(prior["epochs"]) for prior in about.values()})
     owners = list(dict.fromkeys(prior["subject"] for prior in about.values()))
-    where = {"subject": {name: prior["subject"] for name, prior in about.items()}}
+    made: dict[tuple[str, int], list[str]] = {}
+    for name, prior in about.items():
+        made.setdefault((prior["subject"], int(prior["epochs"])), []).append(name)
     tables = {region: by_prior(results, f"{region}_{protocol}_mm") for region in REGIONS}
     blocks: dict[str, dict[tuple[str, str, int], pd.Series]] = {}
     for shown, heads in {
@@ -246,9 +308,9 @@ def table1(results: Results, protocol: str, original: pd.DataFrame | None = None
         f"all {count(len(results.subjects))}": results.subjects,
     }.items():
         blocks[shown] = {
-            (region, where["subject"][name], int(about[name]["epochs"])): tables[region].loc[heads, name]
+            (region, owner, number): tables[region].loc[heads, of].mean(axis=1)
             for region in REGIONS
-            for name in about
+            for (owner, number), of in made.items()
         }
     rows = []
     for shown, cells in blocks.items():
@@ -270,6 +332,8 @@ def table1(results: Results, protocol: str, original: pd.DataFrame | None = None
         f"{count(results.views[0])} photographs), ± its standard deviation between heads. AVG: mean over the priors, ± the "
         "standard deviation between them."
     )
+    if len(made) < len(about):
+        caption += " A prior that was trained more than once counts with its mean."
     if original is not None:
         caption += " Rows in italics: published, on H3DS; their AVG is computed from the published cells."
     header = ["Prior", "Heads", *(f"{region}, {e}" for e in epochs for region in REGIONS), "Source"]
@@ -296,16 +360,20 @@ def epochs(results: Results, protocol: str = "rigid") -> str:
     counts = sorted({int(prior["epochs"]) for prior in about.values()})
     if len(counts) < 2:
         raise ValueError(f"{results.study}: priors of at least two numbers of epochs were expected, there is {counts}")
-    ends = {wanted: [name for name in about if about[name]["epochs"] == wanted] for wanted in (counts[0], counts[-1])}
-    said = []
+    said, priors = [], 0
     for region in REGIONS:
         numbers = by_prior(results, f"{region}_{protocol}_mm")
-        few, many = (numbers[names].mean(axis=1, skipna=False) for names in ends.values())
-        pair = stats.paired(few, many)
-        words = stats.sentence(pair, f"a prior of {counts[0]} epochs", f"one of {counts[-1]}")
-        said.append(f"On the {region}: {words}.")
-    priors = count(sum(map(len, ends.values())))
-    return f"Over {priors} priors and {sentences.heads(len(results.subjects))} ({protocol} protocol). " + " ".join(said)
+        pair = stats.paired(*(_trainings(results, numbers, wanted) for wanted in (counts[0], counts[-1])))
+        words = f"a prior of {counts[0]} epochs", f"one of {counts[-1]}"
+        said.append(f"On the {region}: {stats.sentence(pair, *words, matters(results, region))}.")
+        priors = sum(sample.trainings for sample in pair.samples) * 2 // len(pair.samples)
+    return f"Over {count(priors)} priors and {sentences.heads(len(results.subjects))} ({protocol} protocol). " + " ".join(said)
+
+
+def _trainings(results: Results, numbers: pd.DataFrame, epochs: int) -> pd.DataFrame:
+    """The columns of the priors of one scan with this number of epochs, named by person and training."""
+    names = [name for name, prior in scans(results).items() if prior["epochs"] == epochs]
+    return numbers[names].set_axis(pd.MultiIndex.from_tuples([training_of(results, name) for name in names]), axis=1)
 
 
 def on_one_head(results: Results, protocol: str = "rigid") -> str:
@@ -424,35 +492,41 @@ def choice_sentences(results: Results, rule: str = "held_out", protocol: str = "
         others = {"always taking the first": c.first, "drawing one at random": c.mean}
         for other in (other for other in losses(results, names) if other != rule):
             others[f"the rule “{CHOOSERS[other]}”"] = chosen(results, names, other, region, protocol).chosen
-        verdicts = [stats.sentence(stats.paired(c.chosen, errors), "this rule", name) for name, errors in others.items()]
+        verdicts = [
+            stats.sentence(stats.paired(c.chosen, errors), "this rule", name, matters(results, region))
+            for name, errors in others.items()
+        ]
         said.append(
             f"On the {region}, the rule “{CHOOSERS[rule]}” takes the best of {among} on {stats.share(c.best_chosen, c.n)} heads "
             f"(a random draw: on {c.n / c.priors:.1f}) and costs {mm(over.mean)} mm against it{interval}.\n\n" + bullets(verdicts)
         )
-    return "\n\n".join(said)
+    return "\n\n".join([*said, f"All of this is for these {count(len(names))} priors only."])
 
 
 # ---- what a prior carries
 
 
 def ways(results: Results) -> list[tuple[str, str]]:
-    """Each method and name of its ablations, from its first prior, in the order of the table."""
+    """Each method and name of its ablations, in the order of the table."""
     columns = results.table[["method", "name"]].drop_duplicates()
     return [(str(row.method), str(row.name_)) for row in columns.rename(columns={"name": "name_"}).itertuples(index=False)]
 
 
 def ablation(results: Results) -> Results:
-    """The runs of all methods with ablations and of their baselines, from the fewest photographs and each from its first prior.
+    """The runs of all methods with ablations and of their baselines, from the fewest photographs.
 
-    Only the heads and random seeds that every one of these has; ValueError where there is none.
+    Of each method only the priors of its sample that all its ablations have, and only the heads and random seeds that every one
+    of these has; ValueError where there is none.
     """
     few = at(results, results.views[0])
-    table = few.table[few.table["prior"] == few.table["method"].map({name: first_prior(few, name) for name in few.methods})]
+    of_all = few.table.groupby("method")["name"].transform("nunique")
+    whole = few.table[few.table.groupby(["method", "prior"])["name"].transform("nunique") == of_all]
+    table = whole[[prior in sample(few, method) for method, prior in zip(whole["method"], whole["prior"], strict=True)]]
     several = [name for name in few.methods if table.loc[table["method"] == name, "name"].nunique() > 1]
     if not several:
         raise ValueError(f"{results.study}: runs of a method and of its ablations were expected")
     table = table[table["method"].isin([*several, *(baseline(few, method) for method in several)])]
-    groups = [set(zip(way["subject"], way["seed"], strict=True)) for _, way in table.groupby(["method", "name"])]
+    groups = [set(zip(way["subject"], way["seed"], strict=True)) for _, way in table.groupby(["method", "name", "prior"])]
     shared = set.intersection(*groups)
     if not shared:
         raise ValueError(f"{results.study}: a head with the same random seed in every method and ablation was expected")
@@ -467,15 +541,17 @@ def carry_words(results: Results, method: str, name: str) -> str:
 
 def carry(results: Results, protocol: str = "rigid") -> str:
     """What a prior carries: the errors for each choice of its parts, and the difference to the baseline, which has no prior."""
-    rows = []
+    rows: list[list[str]] = []
+    pairs: list[stats.Paired] = []
     for method, name in ways(results):
         row = [label(results, method), carry_words(results, method, name)]
         for region in REGIONS:
-            values, pair = by_subject(results, method, f"{region}_{protocol}_mm", name=name), None
+            values, pair = by_training(results, method, f"{region}_{protocol}_mm", name=name), None
             if against(results, method):
-                nothing = by_subject(results, baseline(results, method), f"{region}_{protocol}_mm")
+                nothing = by_training(results, baseline(results, method), f"{region}_{protocol}_mm")
                 pair = stats.paired(values, nothing) if set(values.index) & set(nothing.index) else None
-            row += [spread(values), f"{signed(pair.mean)} ({ends(pair)})" if pair else "–"]
+                pairs += [pair] if pair else []
+            row += [spread(stats.of_heads(values)), f"{signed(pair.mean)} ({ends(pair)})" if pair else "–"]
         rows.append(row)
     light = results.about.get("data", {}).get("light")
     if light is None:
@@ -485,6 +561,7 @@ def carry(results: Results, protocol: str = "rigid") -> str:
         f"photographs, {sentences.heads(len(results.subjects))}), mean ± standard deviation between heads, and the paired "
         f"difference to carrying nothing with its {stats.LEVEL:.0%} bootstrap interval."
     )
+    caption += f" {ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
     header = ["Method", "carried over", "face, mm", "face − nothing", "head, mm", "head − nothing"]
     return grid(header, rows, anchor(results, "carry"), caption)
 
@@ -499,10 +576,11 @@ def carry_sentences(results: Results, method: str, protocol: str = "rigid") -> s
     said = []
     for region in REGIONS:
         column = f"{region}_{protocol}_mm"
-        numbers = {one: by_subject(results, method, column, name=names[one]) for one in wanted}
-        others = [(one, by_subject(results, baseline(results, method), column), "carrying nothing") for one in wanted]
+        numbers = {one: by_training(results, method, column, name=names[one]) for one in wanted}
+        others = [(one, by_training(results, baseline(results, method), column), "carrying nothing") for one in wanted]
         others += [(both, numbers[one], wanted[one]) for one in (alone, colours)]
-        words = [stats.sentence(stats.paired(numbers[one], other), wanted[one], name) for one, other, name in others]
+        least = matters(results, region)
+        words = [stats.sentence(stats.paired(numbers[one], other), wanted[one], name, least) for one, other, name in others]
         said.append(f"On the {region}, by what is carried over:\n\n{bullets(words)}")
     return "\n\n".join(said)
 
@@ -585,19 +663,24 @@ def tracing(fast: Results, published: Results, protocol: str = "rigid") -> str:
         raise ValueError(
             f"{fast.study}: every run of {published.study} was expected, {len(published.ok) - len(both)} are missing"
         )
-    rows = []
+    rows, pairs = [], []
     for method in published.methods:
-        of_method = both[both["method"] == method].groupby("subject", sort=False).mean(numeric_only=True)
+        of_method = both[both["method"] == method]
+        made = [training_of(published, prior) for prior in of_method["prior"]]
+        of_method = of_method.assign(person=[person for person, _ in made], training=[training for _, training in made])
+        cells = of_method.groupby(["subject", "person", "training"], sort=False).mean(numeric_only=True)
         for region in REGIONS:
             column = f"{region}_{protocol}_mm"
-            pair = stats.paired(of_method[f"{column}_fast"], of_method[f"{column}_published"])
-            cells = [
+            ways = [cells[f"{column}_{way}"].unstack(["person", "training"]) for way in ("fast", "published")]
+            pair = stats.paired(*ways)
+            pairs.append(pair)
+            numbers = [
                 mm(pair.second),
                 mm(pair.first),
                 f"{signed(pair.mean)} ({ends(pair)})",
                 f"{signed(100 * (pair.ratio - 1))} %",
             ]
-            rows.append([label(published, method), region, *cells])
+            rows.append([label(published, method), region, *numbers])
         seconds = [f"{of_method[f'seconds_{way}'].median():.0f}" for way in ("published", "fast")]
         rows.append([label(published, method), "seconds of a fit", *seconds, "", ""])
     heads, views = sentences.heads(both["subject"].nunique()), both["views"].iloc[0]
@@ -606,6 +689,7 @@ def tracing(fast: Results, published: Results, protocol: str = "rigid") -> str:
         f"{heads}, {count(views)} photographs, mean error in mm ({protocol}), and the paired "
         f"difference with its {stats.LEVEL:.0%} bootstrap interval. Seconds are the median of a fit on one core."
     )
+    caption += f" {ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
     header = ["Method", "Region", "published", "remembered grid", "difference", "of the error"]
     return grid(header, rows, anchor(fast, "tracing"), caption)
 

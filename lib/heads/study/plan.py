@@ -10,6 +10,9 @@ An entry of the YAML sets parameters of its notebook; the notebook's parameters 
 
 Where a notebook takes one value and the YAML gives a list, each is tried. `every` is for all notebooks, a table below `views` for
 all fits to that number of photographs, an entry for itself: the later wins, and tables are merged key by key.
+
+Some of it is for the posts alone: of a method, `SAID` (`group` is the heading below which tables show it), and `matters`, the
+smallest differences in error, in mm on the face and on the head, that may be called better or worse.
 """
 
 import re
@@ -28,8 +31,9 @@ from heads.study.contract import typed, unknown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 VALUE = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9_.+-]{0,39}")  # that is tried, and so is part of a name
-TOP = ("data", "subjects", "views", "seeds", "every", "priors", "methods", "choose", "evaluate", "table")
-SAID = ("label", "phrase", "colour", "against")  # of a method, for the posts
+TOP = ("data", "subjects", "views", "seeds", "every", "priors", "methods", "choose", "evaluate", "table", "matters")
+SAID = ("label", "phrase", "colour", "against", "group")  # of a method, for the posts
+MATTERS = {"face_mm": 0.1, "head_mm": 0.3}  # the smallest difference in error that matters, where a study says none
 ENTRY = ("notebook", "name", "subjects", "data", "views", "seeds", *SAID)  # of an entry, beside the parameters of its notebook
 GIVEN = ("out", "root", "scenes", "subject", "views", "seed")  # parameters that the study sets; some, an entry may set
 
@@ -118,6 +122,7 @@ class Study:
                 "phrase": first.get("phrase", ""),
                 "colour": first["colour"],
                 "against": first.get("against", []),
+                "group": first.get("group", ""),
                 "notebook": first["notebook"],
                 "prior": rows[0].row["prior"] if rows else "",
                 "parameters": {key: value for key, value in first.items() if key not in (*ENTRY, "prior")},
@@ -136,6 +141,7 @@ class Study:
             "every": self.raw["every"],
             "priors": priors,
             "methods": methods,
+            "matters": self.raw["matters"],
             "views": {str(count): settings for count, settings in self.raw["views"].items()},
             "choose": choices[0] if choices else {},
         }
@@ -214,6 +220,8 @@ class _Planner:
             self.check(self.choose, "choose", ("notebook", "views", "seeds", "subjects"))
             if "priors" not in self.choose:
                 raise ValueError("choose: priors is missing")
+        given = _table(raw.get("matters", {}), "matters", MATTERS)
+        self.matters = MATTERS | {key: typed(value, "0 < float", f"matters: {key}") for key, value in given.items()}
         self.evaluate = {"notebook": "04_evaluate"} | _table(raw.get("evaluate", {}), "evaluate")
         self.table = {"notebook": "05_results"} | _table(raw.get("table", {}), "table")
         self.check(self.evaluate, "evaluate", ("notebook",))
@@ -331,6 +339,7 @@ class _Planner:
         last = tuple(name for name, job in jobs.items() if job.stage in ("score", "choose"))
         jobs["table"] = Job(self.name, "table", self.table["notebook"], given | {"out": f"runs/{self.name}/table"}, last)
         raw = {"subjects": self.subjects, "views": self.views, "every": self.every, "methods": self.methods}
+        raw |= {"matters": self.matters}
         return Study(self.name, str(self.path), raw, jobs)
 
     def fits(self, where: str, method: str, entry: dict[str, Any], subject: str, views: int) -> None:
