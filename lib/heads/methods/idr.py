@@ -247,8 +247,8 @@ def losses(
     """IDR's three unweighted terms (`loss.py`): `rgb`, `mask` and `eikonal`, the last also at the points `uniform` (M, 3).
 
     A fourth, `consistency`, is zero unless `photographs` are given, and with them a `field` to tell what hides a point from them.
-    With `one_pass`, the network is evaluated once for the distance, the normal and the features of a surface point. `gains` (V, 3)
-    are logarithms, by which a photograph's red, green and blue are brighter than those of the colour network.
+    With `one_pass`, the network is evaluated once for the distance, the normal and the features of a surface point. `gains`
+    (V, 3) are logarithms, by which a photograph's red, green and blue are brighter than those of the colour network.
     """
     colours, mask, origins, directions, view, others = batch
     surface = traced.hit & mask
