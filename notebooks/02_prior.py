@@ -26,7 +26,7 @@ root: str = "runs/demo/people"
 scenes: str = ""  # a TOML of scenes; empty: the one in `root`
 subject: str = "bea"  # whose head it is
 views: "int >= 1" = 32
-preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+preset: Literal["PAPER", "PUBLISHED", "LAPTOP", "SMOKE"] = "LAPTOP"
 epochs: "int >= 0" = 500  # 0: as the preset says
 seed: "int >= 0" = 0
 fit: "idr.Config" = {}  # fields to set over the preset's

@@ -30,7 +30,7 @@ prior: str = ""
 carry: list[Literal["geometry", "colour", "moments"]] = ["geometry", "colour", "moments"]
 views: "int >= 1" = 3
 seed: "int >= 0" = 0
-preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+preset: Literal["PAPER", "PUBLISHED", "LAPTOP", "SMOKE"] = "LAPTOP"
 fit: "idr.Config" = {}  # fields to set over the preset's
 
 # %% [markdown]

@@ -29,7 +29,7 @@ colour: bool = False
 photographs: "int >= 1" = 8  # of each head, and
 size: "int >= 16" = 128  # pixels, where colours are learned
 light: Literal["varied", "common"] = "varied"
-preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+preset: Literal["PAPER", "PUBLISHED", "LAPTOP", "SMOKE"] = "LAPTOP"
 training: "autodecoder.Config" = {}  # fields to set over the preset's
 
 # %% [markdown]

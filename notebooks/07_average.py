@@ -25,7 +25,7 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
 out: str = "runs/demo/prior/mean"
 priors: list[str] = []  # the priors to average
 how: Literal["distil", "weights"] = "distil"  # what the networks say, or their parameters
-preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+preset: Literal["PAPER", "PUBLISHED", "LAPTOP", "SMOKE"] = "LAPTOP"
 steps: "int >= 0" = 0  # of the distillation, 0: as average.Config says
 seed: "int >= 0" = 0
 fit: "idr.Config" = {}  # fields to set over the preset's, as in the fits of the priors

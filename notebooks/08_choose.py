@@ -35,7 +35,7 @@ views: "int >= 1" = 3
 held_out: bool = True  # judge by the last photograph, which the trials do not see; or by all, which they have used
 share: "0 < float <= 1" = 0.2  # of the epochs of a whole fit
 seed: "int >= 0" = 0
-preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
+preset: Literal["PAPER", "PUBLISHED", "LAPTOP", "SMOKE"] = "LAPTOP"
 carry: dict = {}  # prior: the parts of it that a trial takes over, where these are not all
 score: bool = True  # measure the trials' heads against the scan; a study scores the whole fits instead
 fit: "idr.Config" = {}  # fields to set over the preset's

@@ -60,6 +60,7 @@ class Config:
 
 
 PAPER = Config()
+PUBLISHED = replace(PAPER, shape=sdf.Shape(width=64, depth=4, feature=64, code=64), steps=4000, points=64)  # idr.PUBLISHED's size
 LAPTOP = Config(
     shape=sdf.Shape(width=128, depth=4, feature=64, code=64),
     steps=4000,
@@ -73,7 +74,7 @@ LAPTOP = Config(
     colour_weight=0.1,
 )
 SMOKE = replace(LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2, code=8), steps=200, heads=4, points=64)
-PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
+PRESETS = {"PAPER": PAPER, "PUBLISHED": PUBLISHED, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
 def train(

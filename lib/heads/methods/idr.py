@@ -104,6 +104,9 @@ class Config:
 
 
 PAPER = Config()
+PUBLISHED = replace(  # as published, but for the networks' sizes and the number of rays, which are a laptop's
+    PAPER, shape=sdf.Shape(width=64, depth=4, feature=64), colour_width=64, colour_depth=3, rays=128, cell_mm=2.0
+)
 LAPTOP = Config(  # LOG.md says why, and what else was tried
     shape=sdf.Shape(width=128, depth=4, feature=64),
     colour_width=128,
@@ -141,7 +144,7 @@ SMOKE = replace(
     refresh_every=10,
     cell_mm=8.0,
 )
-PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
+PRESETS = {"PAPER": PAPER, "PUBLISHED": PUBLISHED, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
 def blurred(images: Tensor, masks: Tensor, sigma_px: float) -> Tensor:

@@ -35,7 +35,7 @@ LAPTOP = replace(
     cell_mm=6.0,
 )
 SMOKE = replace(LAPTOP, shape=sdf.Shape(width=32, depth=3, feature=16, octaves=2), colour_width=32, epochs=25, rays=64)
-PRESETS = {"PAPER": LAPTOP, "LAPTOP": LAPTOP, "SMOKE": SMOKE}  # the lesson is the same at any size
+PRESETS = {"PAPER": LAPTOP, "PUBLISHED": LAPTOP, "LAPTOP": LAPTOP, "SMOKE": SMOKE}  # the lesson is the same at any size
 
 
 def silent(label: str) -> training.OnStep:
