@@ -338,7 +338,7 @@ def disturbance_lines(results: Results, protocol: str) -> dict[str, dict[str, di
             }
             means = pd.DataFrame({key: values for key, values in errors.items() if len(values)}).dropna().mean().dropna()
             lines[name][region] = {
-                method: of_method.droplevel(0).rename_axis("strength").rename("mean").reset_index()
+                str(method): of_method.droplevel(0).rename_axis("strength").rename("mean").reset_index()
                 for method, of_method in means.groupby(level=0, sort=False)
             }
     return lines

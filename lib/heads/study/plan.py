@@ -10,8 +10,8 @@ An entry of the YAML sets parameters of its notebook; the notebook's parameters 
     data               of a prior or a method: the source, of those below `data`, that makes its person; else the first
 
 Where a notebook takes one value and the YAML gives a list, each is tried, and so is each of several sources of a method's data.
-`every` is for all notebooks, a table below `views` for all fits to that number of photographs, an entry for itself: the later wins,
-and tables are merged key by key.
+`every` is for all notebooks, a table below `views` for all fits to that number of photographs, an entry for itself: the later
+wins, and tables are merged key by key.
 
 Some of it is for the posts alone: of a method, `SAID` (`group` is the heading below which tables show it), and `matters`, the
 smallest differences in error, in mm on the face and on the head, that may be called better or worse.
