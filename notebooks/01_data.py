@@ -32,6 +32,7 @@ size: "int >= 16" = 256  # pixels
 photographs: "int >= 8" = 40
 light: Literal["varied", "common"] = "varied"  # each person in a light of their own, or one for all
 capture: Literal["studio", "field"] = "studio"  # nothing goes wrong, or what goes wrong where people photograph by hand
+only: list[Literal["cameras", "outlines", "exposure", "noise", "motion", "hair", "shine"]] = []  # of `capture`; empty: all
 amounts: "capture.Amounts" = {}  # of single disturbances, in place of those of `capture`
 strength: "float >= 0" = 1.0  # times all amounts
 views: "int >= 1" = 3  # how many photographs a method will see
@@ -52,14 +53,15 @@ run.parameters
 #
 # In the studio all is as it should be. With `capture = "field"` the photographs are as people take them: cameras are
 # known to a millimetre or so, exposure and colours differ, masks are drawn by hand, the head and its hair move; the scan
-# stays the same. `amounts = {"blur_mm": 3}` switches one disturbance, and `strength` scales them all.
+# stays the same. `only = ["cameras"]` leaves the rest as in the studio, `amounts = {"blur_mm": 3}` switches one
+# disturbance, and `strength` scales them all.
 
 # %%
 from heads.data import h3ds
 from heads.data.capture import STUDIO, chosen, table
 from heads.posts import plots
 
-wrong, drawn = chosen(run.capture, run.amounts, run.strength), None
+wrong, drawn = chosen(run.capture, run.amounts, run.strength, run.only), None
 if run.kind == "synthetic":
     from heads.data import synthetic
 

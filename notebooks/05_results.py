@@ -59,7 +59,7 @@ plots.table(rows)
 # %%
 found = results.Results(asked.name, rows, about=about)
 done = found.ok.fillna({"views": 0})
-ways = done.groupby(["method", "prior", "name", "views"])
+ways = done.groupby(["method", "prior", "name", "views", *results.varied(rows)], dropna=False, sort=False)
 means = ways[[*found.scores, "seconds"]].mean()
 means.insert(0, "runs", ways.size())
 plots.table(means.reset_index())
@@ -78,6 +78,15 @@ if len(done) and len(found.views) > 1:
     display(plots.view_sweep(tables.sweep_lines(found, "rigid"), looks=looks))
 
 # %% [markdown]
+# Where a study disturbs its photographs, what that adds to the errors.
+
+# %%
+drawn, disturbed = {}, tables.disturbance_lines(few, "rigid")
+if any(methods for regions in disturbed.values() for methods in regions.values()):
+    drawn["disturbances.png"] = plots.disturbances(disturbed, looks=looks)
+drawn.get("disturbances.png", "this study disturbs no photographs, or no head was reconstructed from all of them")
+
+# %% [markdown]
 # The heads of the study, seen by some of their cameras.
 
 # %%
@@ -86,6 +95,10 @@ import numpy as np
 from heads.data import h3ds
 
 made = [one for one in asked.stage("data") if one.record.is_file() and records.read(one.record).status == "ok"]
+seen = {}  # of several sources, a test subject is shown as the first fit saw them
+for name in (name for fit in asked.stage("fit") for name in fit.after if name.startswith("data/")):
+    seen.setdefault(asked.jobs[name].parameters["subject"], name)
+made = [one for one in made if seen.get(one.parameters["subject"], one.name) == one.name]
 shown = {one.parameters["subject"]: records.read(one.record).parameters for one in made if run.pictures or not one.looks}
 sheet = []
 for subject, one in shown.items():
@@ -93,7 +106,6 @@ for subject, one in shown.items():
     views = min(map(int, lists), key=lambda count: abs(count - 8))
     scene = h3ds.load_scene(one["root"], subject, views, config=one["scenes"] or None)
     sheet.append([(image.numpy() * 255).round().astype(np.uint8) for image in scene.images])
-drawn = {}
 if sheet:
     drawn["contact_sheet.png"] = plots.contact_sheet(sheet, list(shown))
 drawn.get("contact_sheet.png", "no picture of this study may be shown, or there is no run of it on this machine")
@@ -107,10 +119,11 @@ import pandas as pd
 
 well = [fit for fit in asked.stage("fit") if records.succeeded(fit.record) and records.succeeded(asked.score_of(fit).record)]
 first = {}
-for fit in well:
+for fit in asked.stage("fit"):
     entry = about["methods"][fit.row["method"]]
     if fit.row["name"] == "" and fit.row["prior"] == entry["prior"] and fit.row["views"] in (None, min(asked.views)):
         first.setdefault((fit.row["subject"], fit.row["method"]), fit)
+first = {key: fit for key, fit in first.items() if fit in well}
 label = {method: entry["label"] for method, entry in about["methods"].items()}
 lines = [(fit, fit.folder / "history.csv") for (subject, _), fit in first.items() if subject == next(iter(first))[0]]
 histories = {label[fit.row["method"]]: pd.read_csv(path).to_dict("records") for fit, path in lines if path.is_file()}

@@ -11,6 +11,7 @@ import pytest
 from heads import camera
 from heads.data import capture, h3ds, people, synthetic
 from heads.data.capture import FIELD, STUDIO, Amounts
+from heads.study import contract
 
 SIZE, PHOTOGRAPHS = 48, 8
 CHANCE = np.random.SeedSequence([1, zlib.crc32(b"bob")])  # with short hair
@@ -259,6 +260,18 @@ def test_amounts_are_those_of_the_preset_but_for_what_is_given_times_the_strengt
     assert capture.chosen("field", {"blur_mm": 0.0}) == replace(FIELD, blur_mm=0.0)
 
 
+def test_a_group_alone_leaves_the_others_as_in_the_studio_and_every_amount_is_in_one_group() -> None:
+    assert sorted(name for group in capture.GROUPS.values() for name in group) == sorted(vars(STUDIO))
+    both = capture.chosen("field", strength=2.0, only=["exposure", "shine"])
+    assert both == replace(STUDIO, exposure_ev=0.3, white_balance_percent=8.0, shine=4.0)
+    assert capture.chosen("field", only=list(capture.GROUPS)) == capture.chosen("field", only=[]) == FIELD
+    assert capture.chosen("field", {"blur_mm": 9.0}, only=["hair"]) == replace(
+        STUDIO, hair_mm=FIELD.hair_mm, hair_moves_mm=FIELD.hair_moves_mm, blur_mm=9.0
+    )
+    takes = contract.read(Path(__file__).parents[1] / "notebooks" / "01_data.py")["only"].takes
+    assert list(eval(takes.removeprefix("list[Literal").removesuffix("]"))) == list(capture.GROUPS)
+
+
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf"), "2", True])
 def test_an_amount_that_is_none_is_refused_with_its_name(wrong: float) -> None:
     with pytest.raises(ValueError, match=rf"^blur_mm of a capture must be a number, 0 or more, not {wrong!r}$"):
@@ -270,5 +283,9 @@ def test_an_unknown_preset_amount_or_strength_is_refused() -> None:
         capture.chosen("phone")
     with pytest.raises(ValueError, match=r"^blur is not an amount of a capture; these are camera_rotation_deg, "):
         capture.chosen("field", {"blur": 1.0})
+    with pytest.raises(
+        ValueError, match=r"^colour is not a group of disturbances; these are cameras, outlines, exposure, noise, "
+    ):
+        capture.chosen("field", only=["hair", "colour"])
     with pytest.raises(ValueError, match=r"^strength of a capture must be a number, 0 or more, not -1$"):
         capture.chosen("field", strength=-1)

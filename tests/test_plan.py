@@ -166,6 +166,50 @@ def test_a_list_where_a_notebook_takes_one_value_is_a_sweep_and_varies_in_the_ta
     assert fit.row["preset"] == fit.parameters["preset"] == "LAPTOP"
 
 
+DISTURBED = """
+data:
+  none: {notebook: 01_data, seed: 1}
+  noise: {notebook: 01_data, seed: 1, capture: field, only: [noise]}
+  noise2: {notebook: 01_data, seed: 1, capture: field, only: [noise], strength: 2}
+  others: {notebook: 01_data, seed: 2}
+subjects: [ada, ben]
+views: [3]
+priors:
+  one: {notebook: 02_prior, subject: eve, data: none}
+  two: {notebook: 02_prior, subject: ada, data: others}
+methods:
+  idr: {notebook: 03_reconstruct, data: [none, noise, noise2]}
+  baseh3d: {notebook: 03_reconstruct, prior: [one, two], data: noise}
+"""
+
+
+def test_several_sources_of_a_method_are_a_sweep_and_each_is_fitted_and_scored_with_its_own_people(tmp_path: Path) -> None:
+    jobs = jobs_of(tmp_path, DISTURBED)
+    fits = [name.removeprefix("ada.") for name in names(jobs, "fit") if name.startswith("ada.")]
+    swept = [f"idr.data-{source}.v3.s0" for source in ("none", "noise", "noise2")]
+    assert fits == [*swept, "baseh3d.one.v3.s0", "baseh3d.two.v3.s0"]
+    for source in ("none", "noise", "noise2"):
+        name = f"ben.idr.data-{source}.v3.s0"
+        fit, score = jobs[f"fit/{name}"], jobs[f"score/{name}"]
+        assert fit.row["data"] == source and fit.after == (f"data/{source}.ben",)
+        assert score.after == (f"fit/{name}", f"data/{source}.ben") and score.row == fit.row
+        assert fit.parameters["root"] == score.parameters["root"] == f"runs/mine/{source}" and "data" not in fit.parameters
+    assert jobs["data/noise2.ben"].parameters == {
+        "out": "runs/mine/data/noise2.ben", "root": "runs/mine/noise2", "subject": "ben",
+        "seed": 1, "capture": "field", "only": ["noise"], "strength": 2.0,
+    }  # fmt: skip
+    assert "data" not in jobs["fit/ada.baseh3d.one.v3.s0"].row and jobs["fit/ada.baseh3d.one.v3.s0"].after[0] == "data/noise.ada"
+    assert "data/others.ben" not in jobs
+
+
+def test_the_sources_of_a_study_are_told_by_name_where_there_are_several(tmp_path: Path) -> None:
+    said = plan.read(written(tmp_path, DISTURBED)).described()
+    assert list(said["sources"]) == ["none", "noise", "noise2", "others"] and said["data"] == said["sources"]["none"]
+    told = [(one["capture"], one["only"], one["strength"], one["seed"]) for one in said["sources"].values()]
+    assert told == [("studio", [], 1.0, 1), ("field", ["noise"], 1.0, 1), ("field", ["noise"], 2.0, 1), ("studio", [], 1.0, 2)]
+    assert plan.read(written(tmp_path, GOOD)).described()["sources"] == {}
+
+
 def test_each_prior_is_made_by_its_own_notebook_with_what_the_study_says(tmp_path: Path) -> None:
     jobs = jobs_of(tmp_path)
     assert jobs["prior/mean"].parameters == {
@@ -425,6 +469,40 @@ def test_what_is_wrong_with_a_choice_is_said(tmp_path: Path, old: str, new: str,
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[none, noise, noise2]", "[none, nois]", "methods: idr: data: 'nois' is not known; did you mean 'noise'?"),
+        ("[none, noise, noise2]", "[none, noise, none]", "methods: idr: data: 'none' is listed twice"),
+        ("[none, noise, noise2]", "[]", "methods: idr: data: expected a list of at least one entry, not []"),
+        ("[none, noise, noise2]", "{none: 1}", "methods: idr: data: {'none': '1'} is not known"),
+        ("[none, noise, noise2]", "[[none], noise]", "methods: idr: data: ['none'] is not known"),
+        ("only: [noise]}", "only: [nose]}", "data: noise: only: 'nose' is not known; did you mean 'noise'?"),
+        ("eve, data: none", "eve, data: [none, noise]", "priors: one: data: ['none', 'noise'] is not known"),
+        ("eve, data: none", "ada, data: none", "priors: one: subject 'ada' is a test subject too; a prior must be of somebody"),
+        ("eve, data: none", "ada, data: noise2", "priors: one: subject 'ada' is a test subject too"),  # however photographed
+        ("others: {notebook: 01_data, seed: 2}", "others: {notebook: 01_data, seed: 1, light: common, size: 64}",
+         "priors: two: subject 'ada' is a test subject too"),
+        ("[none, noise, noise2]", "[noise, others]", "priors: two: subject 'ada' is a test subject too"),
+        ("[one, two], data: noise", "[one, two], data: [noise, others]", "priors: two: subject 'ada' is a test subject too"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_several_sources_is_said(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    path = changed(tmp_path, old, new, DISTURBED)
+    with pytest.raises(ValueError) as raised:
+        plan.read(path)
+    assert sentence in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_people_of_the_same_folder_are_the_same_and_of_a_source_that_is_not_tested_they_may_be_a_prior(tmp_path: Path) -> None:
+    text = DISTURBED.replace("others: {notebook: 01_data, seed: 2}", "others: {notebook: 01_data, kind: h3ds, root: scans}")
+    assert "prior/two" in jobs_of(tmp_path, text)
+    again = text.replace("data:\n  none", "data:\n  again: {notebook: 01_data, kind: h3ds, root: ./scans, scenes: v2}\n  none")
+    assert "prior/two" in jobs_of(tmp_path, again)  # `again` is the first, but no entry tests it
+    with pytest.raises(ValueError, match="priors: two: subject 'ada' is a test subject too"):
+        jobs_of(tmp_path, again.replace("[none, noise, noise2]", "[none, again]"))
+
+
+@pytest.mark.parametrize(
     "text", ["", "3", "[1, 2]", "a: b", "\0", "!!python/object/apply:os.system [ls]", "&a [*a]", "? {a: 1}\n: 2"]
 )
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
@@ -505,7 +583,7 @@ def test_a_parameter_that_cannot_be_understood_is_named_with_its_notebook(tmp_pa
 
 
 def test_a_score_is_by_the_scan_of_the_person_whom_the_fit_saw(tmp_path: Path) -> None:
-    jobs = jobs_of(tmp_path, FULL.replace("label: IDR,", "label: IDR, data: scans,"))
+    jobs = jobs_of(tmp_path, FULL.replace("label: IDR,", "label: IDR, data: scans,").replace("subject: ada", "subject: gil"))
     fit, score = jobs["fit/ada.idr.v3.s0"], jobs["score/ada.idr.v3.s0"]
     assert fit.parameters["root"] == score.parameters["root"] == str(Path("~/scans").expanduser())
     assert fit.after == ("data/scans.ada",) and score.after == ("fit/ada.idr.v3.s0", "data/scans.ada")
@@ -615,6 +693,23 @@ def test_the_fits_with_either_tracing_differ_in_the_tracing_alone() -> None:
         moved = {key: str(value).replace("tracing_cached", "tracing") for key, value in other.parameters.items() if key != "fit"}
         assert moved == {key: str(value) for key, value in one.parameters.items() if key != "fit"}
         assert (one.parameters["fit"], other.parameters["fit"]) == ({"tracer": "published"}, {"tracer": "cached"})
+
+
+def test_the_study_of_disturbances_has_each_group_and_all_at_two_strengths_on_people_who_are_never_tested() -> None:
+    study = plan.read(ROOT / "config" / "disturbances.yaml")
+    assert study.subjects == plan.read(ROOT / "config" / "validation.yaml").subjects and study.views == [3]
+    for other in (ROOT / "config").glob("*.yaml"):
+        if other.stem not in ("validation", "disturbances"):
+            assert not set(plan.read(other).subjects) & set(study.subjects)
+    sources, groups = study.described()["sources"], ("cameras", "outlines", "exposure", "noise", "motion", "hair", "shine")
+    told = {name: (one["capture"], one["only"], one["strength"], one["seed"]) for name, one in sources.items()}
+    expected = {"none": ("studio", [], 1.0, 3), "all": ("field", [], 1.0, 3), "all2": ("field", [], 2.0, 3)}
+    expected |= {group: ("field", [group], 1.0, 3) for group in groups}
+    assert told == expected | {f"{group}2": ("field", [group], 2.0, 3) for group in groups}
+    for method in ("idr", "baseh3d", "h3dnet"):
+        fits = [fit.row["data"] for fit in study.stage("fit") if fit.row["method"] == method and fit.row["subject"] == "vera"]
+        assert fits == list(sources)
+    assert [job.name for job in study.stage("data") if job.parameters["subject"] == "omar"] == ["data/none.omar"]
 
 
 def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> None:

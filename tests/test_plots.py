@@ -144,6 +144,34 @@ def test_gains_have_a_line_at_zero_and_bars_that_are_the_intervals() -> None:
     assert ends == pytest.approx(np.array([[-1.2, -0.8], [-0.2, 0.2], [0.3, 0.7]]))
 
 
+def test_disturbances_have_a_column_each_at_most_four_side_by_side_and_one_scale_for_a_region() -> None:
+    names = ["cameras", "outlines", "exposure", "noise", "motion"]
+    of = {"IDR": [1.0, 2.0, 3.0], "other": [1.0, 1.0, 1.5]}
+    made = {
+        name: {
+            region: {method: pd.DataFrame({"strength": [0.0, 1.0, 2.0], "mean": np.array(m) * (i + 1) * (1 + (region == "head"))})
+                     for method, m in of.items()}
+            for region in ("face", "head")
+        }
+        for i, name in enumerate(names)
+    }  # fmt: skip
+    figure = plots.disturbances(made, {"IDR": 0, "other": 3})
+    panels = np.array(figure.axes).reshape(4, 4)
+    assert [axes.get_title(loc="left") for axes in panels[0]] == names[:4] and panels[2, 0].get_title(loc="left") == "motion"
+    assert [axes.axison for axes in panels[2:].flat] == [True, False, False, False] * 2
+    assert [list(line.get_ydata()) for line in panels[3, 0].lines] == [[10.0, 20.0, 30.0], [10.0, 10.0, 15.0]]
+    assert [tick.get_text() for tick in panels[1, 2].get_xticklabels()] == ["0", "1", "2"]
+    assert panels[0, 0].get_ylabel() == "face, mm" and panels[3, 0].get_ylabel() == "head, mm"
+    for rows in (panels[[0, 2]], panels[[1, 3]]):
+        shown = {axes.get_ylim() for axes in rows.flat if axes.axison}
+        assert len(shown) == 1
+    assert panels[0, 0].get_ylim()[1] > 15 and panels[1, 0].get_ylim()[1] > 30 > 2 * panels[0, 0].get_ylim()[0]
+    assert seen(figure) == {"IDR": plots.PALETTE[0], "other": plots.PALETTE[3]}
+    assert len(figure.legends[0].texts) == 2 and figure.get_size_inches()[0] <= 5.6
+    with pytest.raises(ValueError, match="no method has a number for any disturbance"):
+        plots.disturbances({"noise": {"face": {}, "head": {}}})
+
+
 def test_strips_show_every_head_and_leave_room_for_a_method_without_any() -> None:
     values = {"a b": pd.Series([1.0, 2.0, np.nan]), "none": pd.Series(dtype=float), "c": pd.Series([3.0])}
     axes = plots.strips({"face": values}).axes[0]

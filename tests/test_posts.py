@@ -143,6 +143,27 @@ def test_where_a_prior_stops_to_help_is_said() -> None:
     assert "H3D-Net + colour is better than IDR with 3 photographs." in sentences.by_photographs(whole(), "h3dnet+colour")
 
 
+def test_where_photographs_are_disturbed_a_prior_helps_by_its_verdicts_or_there_are_too_few_heads_for_any() -> None:
+    about = invented.disturbed_about()
+    said = sentences.when_priors_help(Results("whole", invented.disturbances(10), about=about))
+    better = "BaseH3D-Net is better than IDR with no disturbance and 2× noise"
+    assert f"On the face (ten heads), {better} and is the same as IDR to within what matters with 2× all." in said
+    assert said.endswith("This is for one prior only and does not speak of priors in general.") and "mean difference" not in said
+    few = sentences.when_priors_help(Results("whole", invented.disturbances(4), about=about))
+    means = "−0.50 mm with no disturbance, −0.50 mm with 2× noise and 0.00 mm with 2× all"
+    expected = f"On the face, four heads are too few for a verdict on BaseH3D-Net against IDR; the mean difference is {means}."
+    assert expected in few and "better" not in few and "the same as" not in few
+    mixed = invented.disturbances(5)
+    mixed.loc[(mixed["subject"] == "elif") & (mixed["data"] == "all2"), "status"] = "failed"
+    said = sentences.when_priors_help(Results("whole", mixed, about=about))
+    assert f"On the face (five heads), {better}. On the face, four heads are too few for a verdict" in said
+    assert "the mean difference is 0.00 mm with 2× all." in said
+    failed = sentences.failures(Results("whole", mixed, about=about))
+    assert "- **elif**, BaseH3D-Net from one-500, data all2, 3 photographs" in failed
+    with pytest.raises(ValueError, match="whole: fits to photographs with and without a disturbance were expected"):
+        sentences.when_priors_help(whole())
+
+
 def test_the_floor_of_the_toolbox_is_what_a_perfect_sphere_scores() -> None:
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 61)] * 3, indexing="ij"), axis=-1)
     cell = 2 / 60

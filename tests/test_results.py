@@ -124,6 +124,31 @@ def test_more_photographs_are_judged_with_the_priors_that_were_there_at_every_nu
     assert set(results.tried_everywhere(results.at(whole(), 3)).table["prior"]) == set(whole().table["prior"])
 
 
+def test_disturbances_are_the_sources_that_differ_from_an_undisturbed_one_in_nothing_else() -> None:
+    found = Results("any", invented.disturbances(), about=invented.disturbed_about())
+    known = {"noise": {0.0: "none", 1.0: "noise", 2.0: "noise2"}, "all": {0.0: "none", 1.0: "all", 2.0: "all2"}}
+    assert results.disturbed(found) == known
+    for source, told in {"all2": {"light": "common"}, "all": {"amounts": {"blur_mm": 3.0}}, "noise2": {"seed": 5}}.items():
+        sources = found.about["sources"] | {source: found.about["sources"][source] | told}
+        changed = replace(found, about=found.about | {"sources": sources})
+        assert results.disturbed(changed) == {
+            name: {strength: one for strength, one in of.items() if one != source} for name, of in known.items()
+        }
+    untried = replace(found, table=found.table[found.table["data"] != "noise"])
+    assert results.disturbed(untried)["noise"] == {0.0: "none", 2.0: "noise2"}
+    assert results.disturbed(replace(found, table=found.table[found.table["data"] != "none"])) == {}
+    assert results.disturbed(replace(found, about=invented.about())) == results.disturbed(whole()) == {}
+    with pytest.raises(ValueError, match="whole: fits to photographs with and without a disturbance were expected"):
+        results.undisturbed(whole())
+
+
+def test_a_method_is_represented_by_the_first_source_of_its_photographs(tmp_path: Path) -> None:
+    (tmp_path / "any.csv").write_text(invented.disturbances().replace({"none": "010"}).to_csv(index=False))
+    found = Results("any", results.read_table(tmp_path / "any.csv"))
+    assert set(results.rows_of(found, "idr")["data"]) == {"010"}
+    assert results.by_subject(found, "baseh3d", "face_rigid_mm").tolist() == pytest.approx([1.5, 1.6, 1.7, 1.8])
+
+
 def test_what_matters_is_what_the_study_says_or_else_the_usual() -> None:
     for usual in (replace(whole(), about={}), None):
         assert (results.matters(usual, "face"), results.matters(usual, "head")) == (0.1, 0.3)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from heads import files
+from heads.posts import results
 from heads.study import plan, records, table
 from heads.study.plan import Study
 from heads.study.records import Record
@@ -71,10 +72,16 @@ def test_a_rows_cost_and_losses_are_those_of_its_fit(study: Study) -> None:
     assert rows["seconds"].isna().tolist() == [False, False, True, True]
 
 
+def test_a_value_that_one_method_tries_is_no_score(empty_repository: Path) -> None:
+    (empty_repository / "mine.yaml").write_text(f"{STUDY}  other: {{notebook: 03_reconstruct, preset: [SMOKE, LAPTOP]}}\n")
+    rows = table.table(plan.read("mine.yaml"))
+    assert results.varied(rows) == ["preset"] and results.scores(rows) == []
+
+
 def test_a_value_that_is_tried_is_a_column(empty_repository: Path) -> None:
     (empty_repository / "mine.yaml").write_text(STUDY.replace("03_reconstruct}", "03_reconstruct, preset: [SMOKE, LAPTOP]}"))
     rows = table.table(plan.read("mine.yaml"))
-    assert list(rows.columns)[3:6] == ["name", "preset", "views"]
+    assert results.varied(rows) == ["preset"] and list(rows.columns)[4:8] == ["views", "seed", "preset", "status"]
     assert rows["preset"].tolist()[:4] == ["SMOKE", "SMOKE", "LAPTOP", "LAPTOP"] and (rows["status"] == "missing").all()
 
 

@@ -208,6 +208,41 @@ def test_the_sweep_has_a_column_for_each_number_of_photographs() -> None:
     assert gains["BaseH3D-Net"]["mean"].tolist() == pytest.approx([-0.5, -0.5, 0, 0, 0], abs=1e-9)
 
 
+def disturbed(heads: int = 4) -> Results:
+    return replace(study(invented.disturbances(heads)), about=invented.disturbed_about())
+
+
+def test_what_disturbances_add_is_a_difference_to_the_same_heads_without_and_has_an_interval_from_five_heads_on() -> None:
+    said = tables.disturbances(disturbed(), "rigid")
+    assert "| Disturbance | IDR, face | IDR, head | BaseH3D-Net, face | BaseH3D-Net, head |" in said
+    assert "| noise | +0.10 / +0.30 | +0.20 / +0.60 | +0.10 / +0.30 | +0.20 / +0.60 |" in said
+    assert "| all | +0.40 / +1.20 | +0.80 / +2.40 | +0.40 / +1.70 | +0.80 / +3.40 |" in said
+    assert "at 1× / 2× the amount" in said and said.count("\n| ") == 4
+    assert "n = 4 heads, too few for an interval." in said and "†" not in said
+    many = tables.disturbances(disturbed(5), "rigid")
+    assert "| noise | +0.10 (+0.10 to +0.10) / +0.30 (+0.30 to +0.30) |" in many and "(+1.70 to +1.70 †)" in many
+    assert "n = 5 heads, with the 95% bootstrap interval. † For one prior only." in many
+
+
+def test_a_head_that_failed_with_a_disturbance_counts_in_no_mean_that_is_compared_with_it() -> None:
+    found = disturbed()
+    lost = (found.table["subject"] == "david") & (found.table["data"] == "all2") & (found.table["method"] == "idr")
+    found.table.loc[lost, "status"] = "failed"
+    said = tables.disturbances(found, "rigid")
+    assert "| all | +0.40 / +1.20 |" in said and "n = 3 to 4 heads" in said
+    lines = tables.disturbance_lines(found, "rigid")
+    assert list(lines) == ["noise", "all"] and list(lines["all"]) == ["face", "head"]
+    assert lines["noise"]["face"]["IDR"].to_numpy() == pytest.approx(np.array([[0, 2.15], [1, 2.25], [2, 2.45]]))
+    assert lines["all"]["face"]["IDR"].to_numpy() == pytest.approx(np.array([[0, 2.1], [1, 2.5], [2, 3.3]]))
+    assert lines["all"]["head"]["BaseH3D-Net"]["mean"].tolist() == pytest.approx([3.2, 4.0, 6.6])
+    found.table.loc[(found.table["data"] == "noise") & (found.table["method"] == "idr"), "status"] = "failed"
+    assert "| noise | – / +0.30 |" in tables.disturbances(found, "rigid")
+    assert tables.disturbance_lines(found, "rigid")["noise"]["face"]["IDR"]["strength"].tolist() == [0.0, 2.0]
+    assert tables.disturbance_lines(few(), "rigid") == {}
+    with pytest.raises(ValueError, match="whole: fits to photographs with and without a disturbance"):
+        tables.disturbances(few(), "rigid")
+
+
 def test_the_ablation_has_the_first_priors_and_the_heads_and_seeds_that_every_way_has() -> None:
     found = tables.ablation(study(invented.whole()))
     assert found.subjects == list(invented.TEN[:5]) and found.methods == ["idr", "baseh3d", "average", "h3dnet+colour"]

@@ -71,18 +71,30 @@ FIELD = Amounts(
     shine=2.0,  # a scan's studio lights and powders skin to look matte; a lamp or a window in a room does not
 )
 PRESETS = {"studio": STUDIO, "field": FIELD}
+GROUPS = {  # of disturbances that have one cause
+    "cameras": ("camera_rotation_deg", "camera_position_mm", "focal_percent"),
+    "outlines": ("outline_mm",),
+    "exposure": ("exposure_ev", "white_balance_percent"),
+    "noise": ("read_noise_percent", "photon_noise_percent", "blur_mm"),
+    "motion": ("motion_deg", "motion_mm", "expression_mm"),
+    "hair": ("hair_mm", "hair_moves_mm"),
+    "shine": ("shine",),
+}
 
 
-def chosen(preset: str, overrides: Mapping[str, float] | None = None, strength: float = 1.0) -> Amounts:
-    """The amounts of a preset, with some fields overridden, all times `strength`."""
+def chosen(preset: str, overrides: Mapping[str, float] | None = None, strength: float = 1.0, only: Sequence[str] = ()) -> Amounts:
+    """The amounts of a preset, or of these `GROUPS` of it alone, with some fields overridden, all times `strength`."""
     if preset not in PRESETS:
         raise ValueError(f"capture must be one of {', '.join(PRESETS)}, not {preset!r}")
     if wrong := [name for name in overrides or {} if name not in vars(STUDIO)]:
         raise ValueError(f"{wrong[0]} is not an amount of a capture; these are {', '.join(vars(STUDIO))}")
+    if wrong := [group for group in only if group not in GROUPS]:
+        raise ValueError(f"{wrong[0]} is not a group of disturbances; these are {', '.join(GROUPS)}")
     if not 0 <= strength < math.inf:
         raise ValueError(f"strength of a capture must be a number, 0 or more, not {strength!r}")
-    amounts = Amounts(**vars(PRESETS[preset]) | dict(overrides or {}))
-    return Amounts(**{name: strength * amount for name, amount in vars(amounts).items()})
+    kept = {name for group in only or GROUPS for name in GROUPS[group]}
+    amounts = {name: amount for name, amount in vars(PRESETS[preset]).items() if name in kept} | dict(overrides or {})
+    return Amounts(**{name: strength * amount for name, amount in vars(Amounts(**amounts)).items()})
 
 
 @dataclass(frozen=True)

@@ -391,6 +391,48 @@ def view_gains(lines: Mapping[str, Mapping[str, pd.DataFrame]], other: str, look
     return figure
 
 
+def disturbances(lines: Mapping[str, Mapping[str, Mapping[str, pd.DataFrame]]], looks: Mapping[str, int] | None = None) -> Figure:
+    """Error against the strength of each disturbance: disturbance -> region -> method -> rows of strength, mean (mm).
+
+    A column for each disturbance, at most four side by side, with a panel for each region; a region has one scale.
+    """
+    drawn = [line for regions in lines.values() for methods in regions.values() for line in methods.values() if len(line)]
+    if not drawn:
+        raise ValueError("there is nothing to draw: no method has a number for any disturbance")
+    regions = list(dict.fromkeys(region for panels in lines.values() for region in panels))
+    styles = _styles((name for panels in lines.values() for methods in panels.values() for name in methods), looks)
+    ticks = sorted({float(strength) for line in drawn for strength in line["strength"]})
+    columns = min(4, len(lines))
+    rows = -(-len(lines) // columns) * len(regions)
+    figure = Figure(figsize=(5.6, 1.35 * rows + 0.6), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for (i, (name, panels)), (j, region) in itertools.product(enumerate(lines.items()), enumerate(regions)):
+        axes = grid[i // columns * len(regions) + j, i % columns]
+        axes.set_axis_on()
+        if i > 0:
+            axes.sharey(grid[j, 0])
+        plain(axes, 9, grid="y")
+        for method, line in panels.get(region, {}).items():
+            colour, mark = styles[method]
+            axes.plot(line["strength"], line["mean"], f"-{mark}", color=colour, markersize=4.5, linewidth=1.4, label=method)
+        axes.set_xticks(ticks, [f"{one:g}" for one in ticks])
+        axes.set_xlim(ticks[0] - 0.1 * (ticks[-1] - ticks[0]), ticks[-1] + 0.1 * (ticks[-1] - ticks[0]))
+        below, left = j == len(regions) - 1, i % columns == 0
+        axes.tick_params(bottom=below, labelbottom=below, left=left, labelleft=left)
+        if j == 0:
+            axes.set_title(name, fontsize=10, color=INK, loc="left")
+        if left:
+            axes.set_ylabel(f"{region}, mm", fontsize=9.5, color=INK)
+    figure.align_ylabels()
+    figure.supxlabel("times the amount where people photograph by hand", fontsize=9.5, color=INK)
+    handles = {name: handle for axes in grid.flat for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3, fontsize=9.5, frameon=False)
+    return figure
+
+
 def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """Error against computing time: region -> start -> rows of steps, seconds, mm; each point is labelled with its steps."""
     figure, panels = _panels(list(lines), 2.6)

@@ -22,12 +22,23 @@ from heads.study.plan import MATTERS
 
 PROTOCOLS = ("rigid", "toolbox")
 REGIONS = ("face", "head")
-TEXT = ("subject", "method", "prior", "name", "status", "reason", "device", "commit")  # columns that hold text, empty or not
+TEXT = (
+    "subject",
+    "method",
+    "prior",
+    "name",
+    "data",
+    "status",
+    "reason",
+    "device",
+    "commit",
+)  # columns that hold text, empty or not
 REQUIRED = ("subject", "method", "prior", "name", "views", "seed", "status", "reason")
 MEASURED = ("seconds", "peak_mb", "device", "commit")  # the columns behind the scores
 TRIALS = ("subject", "prior", "views", "loss", "rgb", "mask", "fitted", "judged")  # of results/STUDY_trials.csv
 STAGES = ("stage", "runs", "seconds")  # of results/STUDY_stages.csv
 PUBLISHED = ("method", "label", "views", "face", "face_std", "head", "head_std", "protocol", "source", "bib")
+CAPTURE = ("capture", "only", "amounts", "strength")  # of a source: what is wrong with its photographs, and how much
 SAMPLED = ("subject", "seed", "priors", "config")  # in which the priors of a sample differ; they are the same in all else
 PARTS = ("geometry", "colour", "moments")  # of a prior, all of which a fit carries over where its entry does not say otherwise
 
@@ -190,6 +201,14 @@ def at(results: Results, views: int) -> Results:
     return replace(results, table=table, trials=results.trials[results.trials["views"] == views])
 
 
+def seeing(results: Results, source: str) -> Results:
+    """The runs that saw the photographs of one source, of those that the study tries; ValueError where there are none."""
+    table = results.table[results.table["data"] == source]
+    if table.empty:
+        raise ValueError(f"{results.study}: runs with the data {source} were expected, there are none")
+    return replace(results, table=table)
+
+
 def tried_everywhere(results: Results) -> Results:
     """The runs from priors that their method has with every number of photographs with which it was tried.
 
@@ -329,6 +348,34 @@ def heading(results: Results, method: str) -> str:
 def matters(results: Results | None, region: str) -> float:
     """The smallest difference in error on a region that matters, mm; the usual one without results that say another."""
     return float({**MATTERS, **(results.about.get("matters", {}) if results else {})}[f"{region}_mm"])
+
+
+# ---- photographs in which something is wrong
+
+
+def disturbed(results: Results) -> dict[str, dict[float, str]]:
+    """What is wrong with the photographs (`noise`, or `all`) -> its strength, from 0 on -> the source, if several are tried.
+
+    These are sources that results/STUDY.json describes as differing from an undisturbed one in groups of disturbances alone.
+    """
+    tried = set(results.table["data"]) if "data" in varied(results.table) else set()
+    known = {name: one for name, one in results.about.get("sources", {}).items() if name in tried and set(CAPTURE) <= set(one)}
+    strengths = {name: 0.0 if one["capture"] == "studio" else float(one["strength"]) for name, one in known.items()}
+    rest = {name: {key: value for key, value in one.items() if key not in CAPTURE} for name, one in known.items()}
+    plain = [name for name, one in known.items() if not one["amounts"]]
+    none = next((name for name in plain if strengths[name] == 0), "")
+    found: dict[str, dict[float, str]] = {}
+    for name in plain:
+        if none and strengths[name] > 0 and rest[name] == rest[none]:
+            found.setdefault(" and ".join(known[name]["only"]) or "all", {0.0: none})[strengths[name]] = name
+    return {name: dict(sorted(sources.items())) for name, sources in found.items()}
+
+
+def undisturbed(results: Results) -> Results:
+    """The runs that saw undisturbed photographs of the sources of `disturbed`; ValueError where it has none."""
+    if not (found := disturbed(results)):
+        raise ValueError(f"{results.study}: fits to photographs with and without a disturbance were expected, there are none")
+    return seeing(results, next(iter(found.values()))[0.0])
 
 
 # ---- priors

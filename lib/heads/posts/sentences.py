@@ -9,7 +9,7 @@ comparison of methods uses the same number of photographs for all of them. What 
 import html
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from heads.posts.results import (
     PROTOCOLS,
     REGIONS,
     Results,
+    against,
     at,
     baseline,
     by_subject,
     by_training,
+    disturbed,
     extremes,
     first_prior,
     label,
@@ -33,7 +35,10 @@ from heads.posts.results import (
     prior_label,
     rows_of,
     sample,
+    seeing,
     tried_everywhere,
+    undisturbed,
+    varied,
 )
 from heads.posts.stats import count
 
@@ -197,6 +202,7 @@ def failures(results: Results) -> str:
 def _failure(results: Results, row: Mapping[Any, Any]) -> str:
     start = f" from {row['prior']}" if row["prior"] else ""
     ablation = f" ({row['name']})" if row["name"] else ""
+    ablation += "".join(f", {name} {row[name]}" for name in varied(results.table) if pd.notna(row[name]) and row[name] != "")
     return (
         f"- **{row['subject']}**, {label(results, row['method'])}{start}{ablation}, {row['views']} photographs, "
         f"seed {row['seed']} ({row['status']}): `{code(row['reason']) or 'no reason given'}`"
@@ -279,6 +285,41 @@ def by_photographs(results: Results, first: str, second: str = "", protocol: str
     if pairs and all(pair.one_prior for pair in pairs.values()):
         said.append("This is for one prior only and does not speak of priors in general.")
     return " ".join(said)
+
+
+def when_priors_help(results: Results, protocol: str = "rigid") -> str:
+    """Whether each method is better than its baseline with undisturbed photographs, and with each disturbance at its strongest.
+
+    Where there are too few heads for a verdict, it says so and gives the mean differences.
+    """
+    results = at(results, results.views[0])
+    seen, alone = {"no disturbance": undisturbed(results)}, True
+    for name, sources in disturbed(results).items():
+        seen[f"{max(sources):g}× {name}"] = seeing(results, sources[max(sources)])
+    said = ["The disturbances of the photographs are in multiples of their amount where people photograph by hand."]
+    compared = [(method, other) for method in results.methods for other in against(results, method)[:1]]
+    for (first, second), region in product(compared, REGIONS):
+        one, other, pairs = label(results, first), label(results, second), {}
+        for name, few in seen.items():
+            if {first, second} <= set(few.methods) and comparable(few, first, second):
+                pairs[name] = compare(few, first, second, region, protocol)
+        verdicts = {name: pair.verdict(matters(results, region)) for name, pair in pairs.items()}
+        parts = [
+            f"{relation.format(other)} with {listed(names)}"
+            for found, relation in RELATIONS.items()
+            if found != stats.FEW and (names := [name for name in pairs if verdicts[name] == found])
+        ]
+        if parts:
+            n = _range([pair.n for name, pair in pairs.items() if verdicts[name] != stats.FEW])
+            said.append(f"On the {region} ({n}), {one} {listed(parts)}.")
+        if few_heads := {name: pair for name, pair in pairs.items() if verdicts[name] == stats.FEW}:
+            n = _range([pair.n for pair in few_heads.values()])
+            means = [f"{stats.signed(pair.mean)} mm with {name}" for name, pair in few_heads.items()]
+            verb = "is" if n == heads(1) else "are"
+            against_it = f"{one} against {other}; the mean difference is {listed(means)}"
+            said.append(f"On the {region}, {n} {verb} too few for a verdict on {against_it}.")
+        alone = alone and all(pair.one_prior for pair in pairs.values())
+    return " ".join([*said, *(["This is for one prior only and does not speak of priors in general."] if alone else [])])
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -24,6 +24,7 @@ from heads.posts.results import (
     baseline,
     by_subject,
     by_training,
+    disturbed,
     first_prior,
     heading,
     label,
@@ -36,8 +37,10 @@ from heads.posts.results import (
     sample,
     scan_method,
     scans,
+    seeing,
     training_of,
     tried_everywhere,
+    undisturbed,
 )
 from heads.posts.sentences import anchor, code, listed, mm
 from heads.posts.stats import count, signed
@@ -272,6 +275,72 @@ def gain_lines(results: Results, protocol: str, second: str) -> dict[str, dict[s
                     rows.append({"views": few.views[0], "mean": pair.mean, "low": pair.low, "high": pair.high})
             if rows:
                 lines[region][label(results, method)] = pd.DataFrame(rows)
+    return lines
+
+
+# ---- photographs in which something is wrong
+
+
+def disturbances(results: Results, protocol: str) -> str:
+    """What each disturbance of the photographs adds to the errors of each method, at each of its strengths."""
+    results = at(results, results.views[0])
+    methods, known = undisturbed(results).methods, disturbed(results)
+    strengths = sorted({strength for sources in known.values() for strength in sources if strength > 0})
+    rows: list[list[str]] = []
+    pairs: list[stats.Paired] = []
+    for name, sources in known.items():
+        row = [name]
+        for method, region in product(methods, REGIONS):
+            found = [added(results, method, f"{region}_{protocol}_mm", sources, strength) for strength in strengths]
+            row.append(" / ".join(_added(pair) if pair else "–" for pair in found))
+            pairs += [pair for pair in found if pair]
+        rows.append(row)
+    numbers = sorted({pair.n for pair in pairs})
+    caption = (
+        f"What disturbances of the photographs add to the mean error, in mm ({protocol} protocol, {count(results.views[0])} "
+        f"photographs): the paired difference to photographs without any, at {' / '.join(f'{one:g}×' for one in strengths)} the "
+        f"amount where people photograph by hand. n = {' to '.join(map(str, dict.fromkeys([numbers[0], numbers[-1]])))} heads, "
+    )
+    enough = [pair for pair in pairs if pair.n >= stats.LEAST]
+    caption += f"with the {stats.LEVEL:.0%} bootstrap interval." if enough else "too few for an interval."
+    caption += f" {ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in enough) else ""
+    header = ["Disturbance", *(f"{label(results, method)}, {region}" for method, region in product(methods, REGIONS))]
+    return grid(header, rows, anchor(results, f"disturbances-{protocol}"), caption)
+
+
+def added(results: Results, method: str, column: str, sources: Mapping[float, str], strength: float) -> stats.Paired | None:
+    """A method's numbers with a disturbance of a strength against those without; None where no head has both."""
+    if strength not in sources:
+        return None
+    both = [seeing(results, sources[one]) for one in (strength, 0.0)]
+    after, before = (by_training(one, method, column) if method in one.methods else pd.DataFrame() for one in both)
+    return stats.paired(after, before) if set(after.index) & set(before.index) else None
+
+
+def _added(pair: stats.Paired) -> str:
+    return signed(pair.mean) + (f" ({ends(pair)})" if pair.n >= stats.LEAST else "")
+
+
+def disturbance_lines(results: Results, protocol: str) -> dict[str, dict[str, dict[str, pd.DataFrame]]]:
+    """Disturbance -> region -> method's label -> a row for each strength (strength, mean in mm), for `plots.disturbances`.
+
+    The means of a panel are over the same heads: those that every method reconstructed at every strength.
+    """
+    results = at(results, results.views[0])
+    lines: dict[str, dict[str, dict[str, pd.DataFrame]]] = {}
+    for name, sources in disturbed(results).items():
+        lines[name] = {}
+        for region in REGIONS:
+            errors = {
+                (label(results, method), strength): by_subject(seeing(results, source), method, f"{region}_{protocol}_mm")
+                for method in results.methods
+                for strength, source in sources.items()
+            }
+            means = pd.DataFrame({key: values for key, values in errors.items() if len(values)}).dropna().mean().dropna()
+            lines[name][region] = {
+                str(method): of_method.droplevel(0).rename_axis("strength").rename("mean").reset_index()
+                for method, of_method in means.groupby(level=0, sort=False)
+            }
     return lines
 
 

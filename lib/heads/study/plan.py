@@ -7,9 +7,11 @@ An entry of the YAML sets parameters of its notebook; the notebook's parameters 
     subject            the job waits for this person's data, and gets their `root` and `scenes`
     prior, priors      the job waits for the priors of these names, and gets their folders
     views, seed        the study tries its numbers of photographs and its seeds; a notebook without them is run once
+    data               of a prior or a method: the source, of those below `data`, that makes its person; else the first
 
-Where a notebook takes one value and the YAML gives a list, each is tried. `every` is for all notebooks, a table below `views` for
-all fits to that number of photographs, an entry for itself: the later wins, and tables are merged key by key.
+Where a notebook takes one value and the YAML gives a list, each is tried, and so is each of several sources of a method's data.
+`every` is for all notebooks, a table below `views` for all fits to that number of photographs, an entry for itself: the later
+wins, and tables are merged key by key.
 
 Some of it is for the posts alone: of a method, `SAID` (`group` is the heading below which tables show it), and `matters`, the
 smallest differences in error, in mm on the face and on the head, that may be called better or worse.
@@ -132,10 +134,15 @@ class Study:
                     if "name" in entry
                 },
             }
-        data = self.jobs[self.stage("fit")[0].after[0]]
+        seen = [self.jobs[name] for fit in self.stage("fit") for name in fit.after if name.startswith("data/")]
+        sources: dict[str, dict[str, Any]] = {}
+        for job in [*seen, *self.stage("data")]:  # what the first fit saw first
+            known = {"notebook": job.notebook} | {key: value for key, value in _all(job).items() if key != "subject"}
+            sources.setdefault(job.folder.name.partition(".")[0], known)
         return {
             "study": self.name,
-            "data": {"notebook": data.notebook} | {key: value for key, value in _all(data).items() if key != "subject"},
+            "data": next(iter(sources.values())),
+            "sources": sources if len(sources) > 1 else {},
             "subjects": self.subjects,
             "seeds": sorted({job.row["seed"] for job in self.stage("fit")}),
             "every": self.raw["every"],
@@ -202,7 +209,7 @@ class _Planner:
         self.data = {"people": data} if "notebook" in data else {name: _table(one, f"data: {name}") for name, one in data.items()}
         if not self.data:
             raise ValueError("data: at least one source is needed")
-        self.tested_source = next(iter(self.data))  # of the test subjects
+        self.first_source = next(iter(self.data))  # of whom no entry says more
         for name, one in self.data.items():
             self.check(one, f"data: {_name(name, 'data')}" if len(self.data) > 1 else "data", ("notebook",))
         self.subjects = [_name(subject, "subjects") for subject in _list(raw["subjects"], "subjects")]
@@ -213,21 +220,22 @@ class _Planner:
         }
         for name, prior in self.priors.items():
             self.check(prior, f"priors: {name}", ("notebook", "data"), also=("subject", "views", "seed"))
-            _one_of(prior.get("data", self.tested_source), f"priors: {name}: data", self.data)
+            _one_of(prior.get("data", self.first_source), f"priors: {name}: data", self.data)
         self.methods = self.read_methods(_table(raw["methods"], "methods"))
         self.choose = _table(raw["choose"], "choose") if "choose" in raw else {}
         if "choose" in raw:
             self.check(self.choose, "choose", ("notebook", "views", "seeds", "subjects"))
             if "priors" not in self.choose:
                 raise ValueError("choose: priors is missing")
+        asking = [*(entry for entries in self.methods.values() for entry in entries), *([self.choose] if self.choose else [])]
+        self.tested = {source for entry in asking for source in _several(entry.get("data", self.first_source))}
         given = _table(raw.get("matters", {}), "matters", MATTERS)
         self.matters = MATTERS | {key: typed(value, "0 < float", f"matters: {key}") for key, value in given.items()}
         self.evaluate = {"notebook": "04_evaluate"} | _table(raw.get("evaluate", {}), "evaluate")
         self.table = {"notebook": "05_results"} | _table(raw.get("table", {}), "table")
         self.check(self.evaluate, "evaluate", ("notebook",))
         self.check(self.table, "table", ("notebook",))
-        entries = [*self.data.values(), *self.priors.values(), *(e for es in self.methods.values() for e in es), self.evaluate]
-        entries += [self.table, *([self.choose] if self.choose else [])]
+        entries = [*self.data.values(), *self.priors.values(), *asking, self.evaluate, self.table]
         self.notebooks = list(dict.fromkeys(entry["notebook"] for entry in entries))
         self.views = self.read_views(raw["views"])
         known = {name for notebook in self.notebooks for name in contract.parameters(notebook)}
@@ -267,6 +275,8 @@ class _Planner:
             found[method] = [dict(own[0]), *(_merged(first, entry) for entry in own[1:])]
             for entry in found[method]:
                 self.check(entry, where, ENTRY)
+                for source in _several(entry.get("data", self.first_source)):
+                    _one_of(source, f"{where}: data", self.data)
                 if clash := [name for name in (*SAID[1:], "name", "data") if name in contract.parameters(entry["notebook"])]:
                     raise ValueError(
                         f"{where}: {entry['notebook']} has a parameter {clash[0]!r}, which says something else of a method"
@@ -374,7 +384,7 @@ class _Planner:
                 if not method:
                     self.add(f"choose/{name}", notebook, asked, where, row={"subject": subject, **varied, **numbers})
                     continue
-                fit = self.add(f"fit/{name}", notebook, asked, where, row=row | varied | numbers)
+                fit = self.add(f"fit/{name}", notebook, asked, where, row=row | numbers | varied)
                 self.score(fit, name, method, given.get("data"))
 
     def score(self, fit: Job, name: str, method: str, source: str | None) -> None:
@@ -402,7 +412,7 @@ class _Planner:
         fixed: dict[str, Any] = {"out": f"runs/{self.name}/{name}"}
         after = list(also)
         if "subject" in known and not name.startswith("data/"):
-            source = given.get("data", self.tested_source)
+            source = given.get("data", self.first_source)
             person = self.person(_one_of(source, f"{where}: data", self.data), given["subject"], given.get("views"))
             after.append(person.name)
             fixed |= {key: person.parameters[key] for key in ("root", "scenes") if key in known and key in person.parameters}
@@ -421,18 +431,35 @@ class _Planner:
         name = f"data/{source}.{subject}"
         if name in self.jobs:
             return self.jobs[name]
-        entry, where = self.data[source], f"data: {source}" if len(self.data) > 1 else "data"
-        tested = source == self.tested_source and subject in self.subjects
+        entry, where = self.data[source], self.at(source)
+        tested = source in self.tested and subject in self.subjects
         given: dict[str, Any] = {"root": f"runs/{self.name}/{source}"} | self.given(entry, where) | {"subject": subject}
-        known = contract.parameters(entry["notebook"])
-        kind = given.get("kind", known["kind"].default if "kind" in known else "")
-        looks = "root" in entry and kind != "synthetic"  # else it makes people there
+        looks = self.looks(source)
         if looks and views is not None and "views" not in entry:  # somebody else's scene need not have a list of three
             given["views"] = min(self.views) if tested else views
         given |= {key: str(Path(given[key]).expanduser()) for key in ("root", "scenes") if given.get(key)}
         job = self.add(name, entry["notebook"], given, where)
         self.jobs[name] = Job(job.study, name, job.notebook, job.parameters, looks=looks)
         return self.jobs[name]
+
+    def at(self, source: str) -> str:
+        """Where the YAML speaks of a source."""
+        return f"data: {source}" if len(self.data) > 1 else "data"
+
+    def told(self, source: str, key: str) -> str:
+        """A parameter of a source, empty where its notebook has none of this name."""
+        entry, known = self.data[source], contract.parameters(self.data[source]["notebook"])
+        return str(self.given(entry, self.at(source)).get(key, known[key].default)) if key in known else ""
+
+    def looks(self, source: str) -> bool:
+        """Whether a source has people who are there already; else it makes them."""
+        return "root" in self.data[source] and self.told(source, "kind") != "synthetic"
+
+    def people(self, source: str) -> tuple[str, str]:
+        """Whose people these are: sources with the same have the same person by the same name, photographed in any way."""
+        if self.looks(source):
+            return "root", str(Path(self.told(source, "root")).expanduser())
+        return self.data[source]["notebook"], self.told(source, "seed")
 
     def prior(self, name: str, where: str) -> Job:
         """What makes a prior."""
@@ -448,8 +475,8 @@ class _Planner:
         if "subject" in known:
             if "subject" not in entry:
                 raise ValueError(f"{here}: subject is missing")
-            tested, source = self.data[self.tested_source], self.data[entry.get("data", self.tested_source)]
-            if _name(entry["subject"], f"{here}: subject") in self.subjects and source == tested:
+            people = self.people(entry.get("data", self.first_source))
+            if _name(entry["subject"], f"{here}: subject") in self.subjects and people in map(self.people, self.tested):
                 raise ValueError(f"{here}: subject {entry['subject']!r} is a test subject too; a prior must be of somebody else")
             given = ({"views": known["views"].default} if "views" in known else {}) | given
         return self.add(f"prior/{name}", entry["notebook"], given, here)
@@ -471,9 +498,8 @@ def _tried(
     entry: Mapping[str, Any], known: Mapping[str, contract.Parameter], where: str
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """The entry once for each combination of the values in lists, where its notebook takes a single one; and which these are."""
-    swept = [
-        key for key in entry if key in known and key != "views" and isinstance(entry[key], list) and not known[key].takes_many
-    ]
+    single = {"data", *(key for key, parameter in known.items() if key != "views" and not parameter.takes_many)}
+    swept = [key for key in entry if key in single and isinstance(entry[key], list)]
     for key in swept:
         _list(entry[key], f"{where}: {key}")
     for values in product(*(entry[key] for key in swept)):
@@ -506,6 +532,11 @@ def _list(raw: Any, where: str, twice: bool = False) -> list[Any]:
     if not isinstance(raw, list) or not raw:
         raise ValueError(f"{where}: expected a list of at least one entry, not {raw!r}")
     return raw if twice else _unique(raw, where)
+
+
+def _several(raw: Any) -> list[Any]:
+    """What may be one or a list of several, as a list."""
+    return raw if isinstance(raw, list) else [raw]
 
 
 def _unique(raw: list[Any], where: str) -> list[Any]:

@@ -33,8 +33,9 @@ def table(study: Study) -> "pd.DataFrame":
             name: _rounded(value, 6) for name, value in made.losses.items() if name.endswith("_loss")
         }
         rows.append(row)
+    asked = dict.fromkeys(name for fit in study.stage("fit") for name in fit.row)  # a parameter may vary for one method alone
     last = ["seconds", "peak_mb", "device", "commit"]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys([*asked, *(name for row in rows for name in row)]))
     losses = [name for name in columns if name.endswith("_loss")]
     return pd.DataFrame(rows, columns=[name for name in columns if name not in (*last, *losses)] + last + losses)
 
