@@ -1,11 +1,11 @@
 """What is written by hand in the pages: no number without a source that still says it, no verdict that results do not give.
 
-blog/numbers.csv has a row for each number that stands in prose: its page, the exact words around it, and its source, which is one of
+blog/numbers.csv has a row for each number that stands in prose: its page, the exact words around it, and its source, one of
 
 - `FILE.csv: COLUMN, AGGREGATE[, COLUMN=VALUE ...][, x FACTOR]`: an aggregate of a column, over the rows with these values
 - `FILE.yaml: KEY, KEY, ..., one|count`: a value of a nested table (`FILE.json` too), or how many there are
 - `constant: heads.MODULE.NAME.FIELD`: a constant of the code
-- `words: FILE | HEADING | WORDS`: words with this number that stand in a file, in the section with this heading unless that is empty
+- `words: FILE | HEADING | WORDS`: words with this number that stand in a file, in the section with this heading if one is given
 """
 
 import functools
@@ -124,6 +124,12 @@ def sentences(page: str) -> Iterator[Found]:
         yield Found(*match.span(), " ".join(match[0].split()).strip('#"- '))
 
 
+def judged(page: str) -> list[Found]:
+    """The sentences with an evaluative word, unless they cite who says so or are `ALLOWED`."""
+    found = [one for one in sentences(page) if EVALUATIVE.search(one.words)]
+    return [one for one in found if "{cite" not in one.words and one.words not in ALLOWED]
+
+
 # ---- the register
 
 
@@ -226,6 +232,60 @@ def holds(said: str, found: float | str) -> bool:
 # ---- tests
 
 
+PAGE = """---
+title: 1
+---
+# Heads in 3D on an H200, 7 of them
+
+It took two minutes, or 1,200.5 s by $x = 5$ and `make 6` {cite:p}`polak2022`. Three photographs
+(Ramon et al. 2021), [here](9.md).
+A quarter of an hour. This is better. They say
+it is worse {cite:p}`polak2022`.
+
+    make 8
+
+```{code-cell}
+---
+mystnb:
+  figure:
+    name: ten-11
+    caption: |
+      All 12 of them, which helps.
+---
+caption = "Within 13 mm of {number[14]}"
+```
+"""
+
+
+def test_numbers_and_verdicts_are_found_in_prose_and_captions_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "invented.md").write_text(PAGE)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    found = [PAGE[one.start : one.end] for one in numbers("invented.md")]
+    assert found == ["7", "two", "1,200.5", "quarter of an", "12", "13"]
+    assert [one.words for one in judged("invented.md")] == ["This is better.", "All 12 of them, which helps."]
+
+
+def test_a_source_that_says_another_number_is_seen() -> None:
+    bench = "results/bench.csv: value, one, name=cached_tracing_step_s"
+    assert holds("0.50", value(bench)) and not holds("0.51", value(bench)) and holds("496.5", value(f"{bench}, x 1000"))
+    assert value("config/quick.yaml: subjects, count") == 4 and value("results/methods.json: priors, heads, heads, one") == 120
+    assert value("constant: heads.methods.idr.LAPTOP.rays") == 1024
+    assert holds("10", "every ten seconds, at 2.0 GB") and holds("2", "at 2.0 GB") and not holds("1", "every ten seconds")
+    assert stated("took 1,200.0 s") == "1200.0" and stated("on four other people") == "4"
+    for broken, sentence in {
+        "somewhere": "a source was expected",
+        "results/bench.csv: value, one": "one row was expected",
+        "results/bench.csv: value, mode": "was expected",
+        "words: LOG.md | nowhere | ten": "one section",
+        "words: Makefile | | 12345": "the words '12345' were expected",
+        "constant: nowhere.X": "a constant was expected",
+    }.items():
+        with pytest.raises(ValueError, match=sentence):
+            value(broken)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_number_in_prose_has_a_source(page: str) -> None:
     rows = register()
@@ -246,9 +306,5 @@ def test_a_number_is_what_its_source_says(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("page", RESULT_PAGES)
 def test_no_verdict_is_written_by_hand(page: str) -> None:
     """Unless the sentence names the paper that says so: verdicts come from `sentences` and `tables`."""
-    judged = [
-        f"{place(page, one.start)}: {match[0]!r} in: {one.words}"
-        for one in sentences(page)
-        if (match := EVALUATIVE.search(one.words)) and "{cite" not in one.words and one.words not in ALLOWED
-    ]
-    assert not judged, "write what was done, and let a function of sentences.py say what came out:\n" + "\n".join(judged)
+    said = "\n".join(f"{place(page, one.start)}: {one.words}" for one in judged(page))
+    assert not said, f"write what was done, and let a function of sentences.py say what came out:\n{said}"

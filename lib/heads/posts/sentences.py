@@ -182,7 +182,9 @@ def headline(results: Results, first: str, second: str = "") -> str:
     """Both errors in mm with the verdict on each, the conclusion on the claim, and where the heads of the prior come from."""
     second = second or baseline(results, first)
     said = [versus(results, first, second, region) for region in REGIONS if comparable(results, first, second)]
-    return " ".join(filter(None, [*said, conclusion(results, first, second), same_source(results, first)]))
+    return "\n\n".join(
+        filter(None, ["\n".join(f"- {one}" for one in said), conclusion(results, first, second), same_source(results, first)])
+    )
 
 
 def same_source(results: Results, method: str) -> str:
