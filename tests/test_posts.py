@@ -256,6 +256,9 @@ def test_every_study_that_a_post_reads_has_its_results_in_the_repository() -> No
     named = set(re.findall(r'results\.read\("\.\.", "(\w+)"', text))
     for several in re.findall(r'results\.read\("\.\.", name.*?\) for name in \((.*?)\)', text):
         named |= set(re.findall(r'"(\w+)"', several))
+    for page in (ROOT / "blog").glob("*.md"):  # where another study is named, only the head of a page changes
+        cells = re.findall(r"^```\{code-cell\}\n.*?^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        assert not [cell for cell in cells[1:] if ".read(" in cell], page.name
     assert {"methods", "views", "priors", "carry", "carry_common", "quick", "tracing", "tracing_cached"} <= named
     assert [name for name in named if not (ROOT / "results" / f"{name}.csv").is_file()] == []
 
@@ -301,3 +304,23 @@ def test_the_engine_is_told_from_its_config_alone() -> None:
     assert "two other photographs" in told["LAPTOP"] and "two other photographs" not in told["PAPER"]
     assert "Muon" in told["LAPTOP"] and "0.016" in told["LAPTOP"] and "Muon" not in told["PAPER"]
     assert "do not say" in sentences.settings(replace(found, about={}))
+
+
+def test_the_headline_has_millimetres_the_interval_the_verdict_and_where_the_heads_come_from() -> None:
+    said = sentences.headline(results([4, 5, 6, 7, 8], [2, 3, 3, 4, 5]), "baseh3d")
+    assert said.startswith("- On the face, BaseH3D-Net is 3.40 mm from the scan") and "\n- On the head, " in said
+    assert "95% interval −" in said and "\n\nThe claim, that it helps" in said and "from the same generator" in said
+    found = results([4, 5], [2, 3])
+    assert "generator" not in sentences.headline(replace(found, about={**found.about, "data": {"kind": "h3ds"}}), "baseh3d")
+    apart = sentences.headline(results([np.nan, 3], [2, np.nan]), "baseh3d")
+    assert apart.startswith("No head was reconstructed by both") and "mm" not in apart
+
+
+def test_studies_of_several_commits_are_told_apart() -> None:
+    one = results([4.0], [2.0])
+    other = replace(one, study="views", table=one.table.assign(commit="89abcdef0"))
+    assert sentences.commits([one, replace(one, study="views")]) == (
+        "The studies were run at these commits: `quick` and `views` at 0123abc."
+    )
+    said = sentences.commits([one, other])
+    assert "`quick` at 0123abc; `views` at 89abcde. Programs differ between commits" in said

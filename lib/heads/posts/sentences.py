@@ -183,6 +183,40 @@ def conclusion(results: Results, first: str, second: str = "") -> str:
     return f"{said} It rests on {rests}.{alone}"
 
 
+def headline(results: Results, first: str, second: str = "") -> str:
+    """Both errors in mm with the verdict on each, the conclusion on the claim, and where the heads of the prior come from."""
+    second = second or baseline(results, first)
+    said = [versus(results, first, second, region) for region in REGIONS if comparable(results, first, second)]
+    return "\n\n".join(
+        filter(None, ["\n".join(f"- {one}" for one in said), conclusion(results, first, second), same_source(results, first)])
+    )
+
+
+def same_source(results: Results, method: str) -> str:
+    """That the heads of a method's prior come from the generator of those that it reconstructs; empty where they do not."""
+    if results.about.get("data", {}).get("kind") != "synthetic" or not first_prior(results, method):
+        return ""
+    return (
+        f"What {label(results, method)} starts from is made of heads from the same generator as those that it reconstructs here; "
+        "this says nothing of heads from elsewhere."
+    )
+
+
+def commits(studies: Sequence[Results]) -> str:
+    """At which commits the studies of a page were run, and what that means for numbers of different ones."""
+    ran: dict[str, list[str]] = {}
+    for one in studies:
+        known = sorted({str(commit)[:7] for commit in one.table["commit"] if commit})
+        ran.setdefault(listed(known) or "an unknown commit", []).append(f"`{one.study}`")
+    said = "; ".join(f"{listed(names)} at {commit}" for commit, names in ran.items())
+    apart = (
+        " Programs differ between commits, so that the same method may have other errors in another study."
+        if len(ran) > 1
+        else ""
+    )
+    return f"The studies were run at these commits: {said}.{apart}"
+
+
 def _sample(sample: stats.Sample) -> str:
     """one prior, five priors in nine trainings."""
     trained = f" in {count(sample.trainings)} trainings" if sample.trainings > sample.people else ""

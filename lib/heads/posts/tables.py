@@ -43,7 +43,7 @@ from heads.posts.results import (
     undisturbed,
 )
 from heads.posts.sentences import anchor, code, listed, mm
-from heads.posts.stats import count, signed
+from heads.posts.stats import count, digits, signed
 
 ONE_PRIOR = "†"  # marks an interval that is for one prior only
 NUMBER = re.compile(r"[-+−±–./\d\s]*(of \d+)?")
@@ -547,7 +547,7 @@ def choices(results: Results, protocol: str = "rigid") -> str:
 def cost(taken: pd.Series, best: pd.Series) -> str:
     """By how much the errors of what was taken exceed those of the best, with the interval where there are enough heads."""
     over = stats.mean(taken - best)
-    return mm(over.mean) + ("" if over.n < stats.LEAST else f" ({mm(over.low)} to {mm(over.high)})")
+    return mm(over.mean) + ("" if over.n < stats.LEAST else f" ({digits(over.low)} to {digits(over.high)})")
 
 
 def choice_sentences(results: Results, rule: str = "held_out", protocol: str = "rigid") -> str:
@@ -557,7 +557,7 @@ def choice_sentences(results: Results, rule: str = "held_out", protocol: str = "
     for region in REGIONS:
         c = chosen(results, names, rule, region, protocol)
         over = stats.mean(c.chosen - c.best)
-        interval = "" if over.n < stats.LEAST else f" ({stats.LEVEL:.0%} interval {mm(over.low)} to {mm(over.high)})"
+        interval = "" if over.n < stats.LEAST else f" ({stats.LEVEL:.0%} interval {digits(over.low)} to {digits(over.high)})"
         others = {"always taking the first": c.first, "drawing one at random": c.mean}
         for other in (other for other in losses(results, names) if other != rule):
             others[f"the rule “{CHOOSERS[other]}”"] = chosen(results, names, other, region, protocol).chosen
@@ -636,18 +636,24 @@ def carry(results: Results, protocol: str = "rigid") -> str:
 
 
 def carry_sentences(results: Results, method: str, protocol: str = "rigid") -> str:
-    """For one method: the geometry alone and the colours alone against carrying nothing, and what each adds to the other."""
+    """For one method: each part of its prior alone and all together against carrying nothing, and what each adds to the others.
+
+    The moments have no meaning alone: what they add to the geometry and the colours is said where both were tried.
+    """
     names = {parts(results, method, name): name for one, name in ways(results) if one == method}
     alone, colours, both = ("geometry",), ("colour",), ("geometry", "colour")
     wanted = {alone: "the geometry alone", colours: "the colour network alone", both: "the geometry with the colours"}
     if missing := [" ".join(one) for one in wanted if one not in names]:
         raise ValueError(f"{results.study}: runs of {label(results, method)} that carry {missing[0]!r} were expected")
+    if PARTS.keys() == set(whole := max(names, key=len)):
+        wanted[whole] = "everything"
     said = []
     for region in REGIONS:
         column = f"{region}_{protocol}_mm"
         numbers = {one: by_training(results, method, column, name=names[one]) for one in wanted}
         others = [(one, by_training(results, baseline(results, method), column), "carrying nothing") for one in wanted]
         others += [(both, numbers[one], wanted[one]) for one in (alone, colours)]
+        others += [(one, numbers[both], wanted[both]) for one in wanted if len(one) > len(both)]
         least = matters(results, region)
         words = [stats.sentence(stats.paired(numbers[one], other), wanted[one], name, least) for one, other, name in others]
         said.append(f"On the {region}, by what is carried over:\n\n{bullets(words)}")
