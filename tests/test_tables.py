@@ -51,6 +51,18 @@ def test_groups_of_methods_have_bold_rows_and_what_is_published_stays_last() -> 
     assert "**as" not in tables.table2(few())
 
 
+def test_judges_have_a_column_for_each_score_and_a_dash_where_a_method_has_none() -> None:
+    table = invented.quick({"idr": (4, 6, 5), "baseh3d": (2, 3, 4)})
+    place = list(table).index("reason") + 1
+    for name, column in {"novel_psnr_db": [20.0, 0, 21, 0, 22.4, 0], "face_normals_median_deg": [10, 5, 11, 6, 12, 7]}.items():
+        table.insert(place, name, column)
+    table.loc[table["method"] == "baseh3d", "novel_psnr_db"] = np.nan
+    said = tables.judges(study(table), "face")
+    assert "| Method | normals, median ° |" in said and "| IDR | 11.0 |" in said and "| BaseH3D-Net | 6.0 |" in said
+    said = tables.judges(study(table), "novel")
+    assert "| IDR | 21.1 |" in said and "BaseH3D-Net" not in said and "means over three heads" in said
+
+
 def test_differences_are_over_heads_and_priors_and_called_better_only_by_their_verdict() -> None:
     said = tables.differences(few(), "rigid")
     pair = sentences.compare(few(), "baseh3d", "idr", "face")

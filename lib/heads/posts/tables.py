@@ -107,6 +107,39 @@ def table2(results: Results, with_published: bool = True) -> str:
     return grid(["Method", "Protocol", "face, mm", "head, mm", "Source"], rows, anchor(results, "table-2"), caption)
 
 
+JUDGES = {  # a score -> what heads its column, and the decimals
+    "accuracy_mm": ("accuracy, mm", 2),
+    "f1_at_1mm": ("F1 at 1 mm", 2),
+    "f1_at_5mm": ("F1 at 5 mm", 2),
+    "normals_median_deg": ("normals, median °", 1),
+    "normals_mean_deg": ("normals, mean °", 1),
+    "seen_mm": ("seen, mm", 2),
+    "unseen_mm": ("unseen, mm", 2),
+    "psnr_db": ("PSNR, dB", 1),
+    "ssim": ("SSIM", 2),
+}
+
+
+def judges(results: Results, region: str) -> str:
+    """What the other judges say of each method on the face, the head, or held-out photographs (`novel`): means over heads."""
+    known = {key: column for key, column in JUDGES.items() if f"{region}_{key}" in results.scores}
+    rows = []
+    for method in results.methods:
+        numbers = {key: by_subject(results, method, f"{region}_{key}").dropna() for key in known}
+        if any(map(len, numbers.values())):
+            cells = [f"{numbers[key].mean():.{digits}f}" if len(numbers[key]) else "–" for key, (_, digits) in known.items()]
+            rows.append([label(results, method), *cells])
+    said = {
+        "face": "The face by the other judges, rigid: distance from the reconstruction to the scan (accuracy), F1, normals, and "
+        "the distance from what photographs saw of it.",
+        "head": "The head by the other judges, rigid: distance from the reconstruction to the scan (accuracy), F1, normals, and "
+        "the distance from what photographs saw of the scan and from what none saw.",
+        "novel": "Colours in photographs that were held out, inside their masks, each channel scaled to the photograph.",
+    }
+    views = f"{count(results.views[0])} photographs, means over {sentences.heads(len(results.subjects))}."
+    return grid(["Method", *(said for said, _ in known.values())], rows, anchor(results, f"judges-{region}"), f"{said[region]} {views}")
+
+
 def comparisons(results: Results) -> list[tuple[str, str]]:
     """Each method with each of those it is compared with, by its entry, if they share a head."""
     found = [(method, other) for method in results.methods for other in against(results, method)]
