@@ -215,6 +215,8 @@ if run.save:
     for name, prior in about["priors"].items():
         made_by = asked.jobs[f"prior/{name}"].record
         prior["config"] = records.read(made_by).config if made_by.is_file() else {}
+    for fit in reversed(well):
+        about["methods"][fit.row["method"]]["fit"] = records.read(fit.record).config
     about |= {"fit": records.read(well[0].record).config if well else {}, "machine": records.machine()}
     files.write_json(csv.with_suffix(".json"), about)
     run.use([run.study, *(job.record for job in asked.stage("fit", "score", "choose"))])
