@@ -130,3 +130,15 @@ def test_the_right_gains_undo_another_exposure(ellipsoid_scene: Scene) -> None:
     undone = consistency.disagreement(points, colours, others, photographs(darker), empty, -gains.expand(*others.shape, 3)).sum()
     assert without > 3 * as_it_is
     assert undone.item() == pytest.approx(as_it_is.item(), rel=0.02)
+
+
+def test_unseen_is_what_no_camera_looks_at_and_no_mask_rules_out(ellipsoid_scene: Scene) -> None:
+    front, _ = surface()
+    points = torch.cat([front, -front])
+    cameras = (ellipsoid_scene.px_from_cam[:1], ellipsoid_scene.unit_from_cam[:1])
+    normals = functional.normalize(points / SEMI_AXES**2, dim=1)
+    facing = (normals * functional.normalize(cameras[1][0, :3, 3] - points, dim=1)).sum(1)
+    unseen = consistency.unseen(points, ellipsoid_scene.masks[:1], *cameras, ellipsoid_distance)
+    assert unseen[facing < 0].float().mean() > 0.9  # but for the rim, which a pixel of the mask cuts off
+    assert not unseen[facing > 0.5].any()
+    assert not consistency.unseen(points, torch.zeros_like(ellipsoid_scene.masks[:1]), *cameras, ellipsoid_distance).any()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import sdf, trace, training
+from heads.surface import consistency, sdf, trace, training
 
 TINY = replace(idr.SMOKE, epochs=40)
 
@@ -430,3 +430,37 @@ def test_a_prior_says_nothing_of_the_gains_of_other_photographs(ellipsoid_scene:
         **{name: getattr(ellipsoid_scene, name)[:2] for name in ("images", "masks", "px_from_cam", "unit_from_cam")},
     )
     assert fit(few, config, prior).tensors["gains"].shape == (2, 3)
+
+
+def from_one_side(scene: Scene) -> Scene:
+    """The scene's first photograph alone."""
+    first = {name: getattr(scene, name)[:1] for name in ("images", "masks", "px_from_cam", "unit_from_cam")}
+    return replace(scene, views=scene.views[:1], **first)
+
+
+def test_where_nothing_looks_the_surface_stays_that_of_the_prior(ellipsoid_scene: Scene, taught: priors.Prior) -> None:
+    few, start = from_one_side(ellipsoid_scene), priors.carrying(taught, ["geometry"])
+    before = sdf.distance(network := priors.network(start, generator=torch.Generator()))
+    points = sdf.on_surface(network, 3000, torch.Generator().manual_seed(1))
+    assert len(points) > 1000 and before(points).abs().max() < 0.005
+    seen_by = (few.masks, few.px_from_cam, few.unit_from_cam)
+    hidden = points[consistency.unseen(points, *seen_by, lambda x: before(x.flatten(0, 1)).view(x.shape[:2]))]
+    moved = {}
+    for weight in (0.0, 1.0):
+        head = priors.single_scan("after", TINY.shape, 0, fit(few, replace(TINY, hold_weight=weight), start))
+        moved[weight] = sdf.distance(priors.network(head, generator=torch.Generator()))(hidden).abs().mean().item()
+    assert moved[1.0] < 0.6 * moved[0.0]
+
+
+def test_a_resumed_fit_holds_the_same_surface(ellipsoid_scene: Scene, taught: priors.Prior) -> None:
+    few, config = from_one_side(ellipsoid_scene), replace(TINY, hold_weight=1.0)
+    half: dict[str, Tensor] = {}
+
+    def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
+        if step == total // 2:
+            half.update(state())
+
+    whole = idr.fit(few, taught, config, on_step=keep)
+    again = idr.fit(few, taught, config, resume=half)
+    assert len(half["held"]) > 0
+    assert all(torch.equal(whole.tensors[name], again.tensors[name]) for name in whole.tensors)

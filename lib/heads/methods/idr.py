@@ -30,6 +30,7 @@ COLOUR_SEES = ("idr", "no_view_dir")
 TRACERS = ("cached", "published")
 START_CODES = ("mean", "zero")
 OFTEN = 4  # the early steps, in which the cached grid is refreshed most often, are at most this many times refresh_every
+HELD = 20_000  # points of the prior's surface, of which those that no photograph sees are held
 TERMS = ("rgb", "mask", "eikonal", "consistency")
 
 
@@ -68,6 +69,7 @@ class Config:
     code_epochs: float = 100.0  # with a prior that has codes, the decoder is frozen for so long (H3D-Net's text does not say)
     code_step_size: float = 1e-3
     code_weight: float = 1e-3  # of the code's squared length
+    hold_weight: float = 0.0  # of the prior's surface where no photograph looks; with 0, as published, nothing holds it there
     gain_step_size: float = 0.0  # of the photographs' gains, learned with the head; with 0, as published, there are none
     start_code: str = "mean"  # mean of the training heads' codes, or zero
     alpha: float = 50.0
@@ -89,8 +91,8 @@ class Config:
                 "rays_in_mask and rays_near_mask are shares of the rays, together at most 1, not"
                 f" {self.rays_in_mask} and {self.rays_near_mask}"
             )
-        weights = ("near_px", "blur_px", "consistency_weight", "code_epochs", "code_weight", "clip", "gain_step_size")
-        for name in (*weights, "muon_step_size", "muon_colour_step_size"):
+        weights = ("near_px", "blur_px", "consistency_weight", "code_epochs", "code_weight", "hold_weight", "clip")
+        for name in (*weights, "gain_step_size", "muon_step_size", "muon_colour_step_size"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
 
@@ -129,6 +131,7 @@ LAPTOP = Config(  # LOG.md says why, and what else was tried
     colour_step_size=4e-3,
     clip=2.0,
     code_epochs=400.0,
+    hold_weight=0.1,
     gain_step_size=5e-3,
     cell_mm=2.0,
 )
@@ -401,7 +404,7 @@ def fit(
     def rows(points: Tensor) -> Tensor:
         return field(points.flatten(0, 1)).view(points.shape[:2])
 
-    def work(index: Tensor, others: Tensor, uniform: Tensor, alpha: Tensor) -> dict[str, Tensor]:
+    def work(index: Tensor, others: Tensor, uniform: Tensor, alpha: Tensor, held: Tensor) -> dict[str, Tensor]:
         batch = pixels.at(index, others)
         with torch.no_grad(), parametrize.cached():
             traced = trace.trace(grid, field, batch.origins, batch.directions, generator=generator, polish=batch.mask)
@@ -410,6 +413,8 @@ def fit(
             relative = gains - gains[:1] if learned else None
             terms = losses(geometry, colour, traced, batch, uniform, alpha, pixels.photographs, to_see, config.one_pass, relative)
             loss = terms["rgb"] + config.mask_weight * terms["mask"] + config.eikonal_weight * terms["eikonal"]
+            if len(held):
+                loss = loss + config.hold_weight * geometry.distance(held).abs().mean()
             loss = loss + config.consistency_weight * terms["consistency"] + config.code_weight * geometry.code.square().sum()
             loss.backward()
         if config.clip:
@@ -424,7 +429,11 @@ def fit(
     def epoch_at(step: int) -> float:
         return prior.epoch + step / steps_per_epoch
 
+    holds = bool(config.hold_weight and priors.part(prior, "geometry"))
+    held = torch.zeros((0, 3), device=device) if resume is None or not holds else resume["held"].to(device)
+
     def step_of(step: int) -> dict[str, Tensor | float]:
+        nonlocal held
         for parameter in decoder:
             parameter.requires_grad_(step >= frozen)
         refresh, side = refresh_at(config, step, total), grid_at(config, step, total)
@@ -434,9 +443,14 @@ def fit(
                     grid.remake(field, side)
                 elif refresh:
                     grid.refresh(field, band=2 * grid.cell)
+        if holds and step == frozen:  # the prior's word: a head that the photographs have moved at most by its code
+            surface = sdf.on_surface(geometry, HELD, torch.Generator().manual_seed(seed))
+            cameras = (scene.masks.to(device), scene.px_from_cam.to(device), scene.unit_from_cam.to(device))
+            held = surface[consistency.unseen(surface, *cameras, rows if grid is None else grid)]
         chosen, others = pixels.choose(step, generator)
+        of_held = torch.randint(max(1, len(held)), (config.rays // 4 * bool(len(held)),), generator=generator)
         alpha = torch.tensor(alpha_at(config, epoch_at(step)))
-        terms = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha)
+        terms = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha, held[of_held.to(device)])
         return {"epoch": epoch_at(step), **terms}
 
     def check(losses: dict[str, float]) -> str:
@@ -453,7 +467,7 @@ def fit(
         terms=("epoch", *TERMS),
         factor=lambda step: step_size_factor(config, epoch_at(step), prior.epoch),
         check=check,
-        extra=lambda: {} if grid is None else {"grid": grid.values.cpu().clone()},
+        extra=lambda: ({} if grid is None else {"grid": grid.values.cpu().clone()}) | ({"held": held.cpu()} if holds else {}),
         on_step=on_step,
         resume=resume,
     )

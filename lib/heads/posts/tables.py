@@ -137,7 +137,9 @@ def judges(results: Results, region: str) -> str:
         "novel": "Colours in photographs that were held out, inside their masks, each channel scaled to the photograph.",
     }
     views = f"{count(results.views[0])} photographs, means over {sentences.heads(len(results.subjects))}."
-    return grid(["Method", *(said for said, _ in known.values())], rows, anchor(results, f"judges-{region}"), f"{said[region]} {views}")
+    return grid(
+        ["Method", *(said for said, _ in known.values())], rows, anchor(results, f"judges-{region}"), f"{said[region]} {views}"
+    )
 
 
 def comparisons(results: Results) -> list[tuple[str, str]]:

@@ -61,6 +61,17 @@ def visible(points: Tensor, centres: Tensor, field: Field) -> Tensor:
     return facing & (field(way.flatten(1, 2)).unflatten(1, way.shape[1:3]) > 0).all(-1)
 
 
+def unseen(points: Tensor, masks: Tensor, px_from_cam: Tensor, unit_from_cam: Tensor, field: Field) -> Tensor:
+    """Which surface points (N, 3) no camera sees, by the field, while all masks (V, H, W) leave room for them: (N,) bool."""
+    views, height, width = masks.shape
+    centres = unit_from_cam[:, :3, 3]
+    column, row = camera.project(px_from_cam, unit_from_cam, points.expand(views, -1, -1)).round().long().unbind(-1)  # (V, N)
+    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
+    view = torch.arange(views, device=points.device)[:, None]
+    on_head = outside | masks[view, row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    return ~visible(points, centres.expand(len(points), -1, 3), field).any(1) & on_head.all(0)
+
+
 def brighter(colours: Tensor, gains: Tensor) -> Tensor:
     """Colours (..., 3) in [-1, 1] as another exposure and white balance would show them; `gains` (..., 3) are logarithms."""
     return (colours + 1) * gains.exp() - 1

@@ -162,3 +162,13 @@ def distance(network: ImplicitNetwork, *, chunk: int | None = None) -> SDF:
         return torch.cat(values).to(points.device) if values else points.new_zeros(0)
 
     return sdf
+
+
+def on_surface(network: ImplicitNetwork, count: int, generator: torch.Generator) -> Tensor:
+    """Points (N, 3), at most `count`, of the network's surface in the unit sphere: random ones of the cube that move onto it."""
+    points = (torch.rand((count, 3), generator=generator) * 2 - 1).to(network.code.device)
+    with torch.no_grad():
+        for _ in range(6):
+            value, slope, _ = network.with_gradient(points)
+            points = points - value[:, None] * slope / slope.square().sum(-1, keepdim=True).clamp(min=1e-6)
+        return points[(network.distance(points).abs() < 0.005) & (points.norm(dim=-1) < 1)]
