@@ -54,17 +54,17 @@ class Amounts:
 
 STUDIO = Amounts()
 FIELD = Amounts(
-    camera_rotation_deg=0.25,  # a few dozen photographs of one head in structure from motion, few points on skin and hair
-    camera_position_mm=1.0,  # the same: a residual of about a pixel of 256 on the head
+    camera_rotation_deg=0.15,  # a few dozen photographs of one head in structure from motion, few points on skin and hair
+    camera_position_mm=0.6,  # the same: a residual of about half a pixel of 256 on the head
     focal_percent=0.3,  # a phone's lens, calibrated from these photographs
     outline_mm=1.5,  # two people who outline the same head by hand differ by this much
-    exposure_ev=0.15,  # automatic exposure, as the share of hair and backdrop in the frame changes
+    exposure_ev=0.2,  # automatic exposure, as the share of hair and backdrop in the frame changes
     white_balance_percent=4.0,  # automatic white balance, for the same reason
     read_noise_percent=0.2,  # a phone indoors at about ISO 400, scaled down
     photon_noise_percent=1.5,  # the same: some 4,000 photons at white
     blur_mm=1.5,  # 1/60 s by hand, and autofocus on the nose or an ear
-    motion_deg=0.6,  # standing people sway; a minute of photographs
-    motion_mm=1.5,  # the same
+    motion_deg=0.4,  # standing people sway; a minute of photographs
+    motion_mm=1.0,  # the same
     expression_mm=0.5,  # a neutral face is kept to less than a millimetre
     hair_mm=4.0,  # the scan is of another minute, and a scanner rounds hair off
     hair_moves_mm=1.0,  # the head turns and the air moves
