@@ -21,6 +21,7 @@ LEAST = 5  # with n subjects and no difference, all differ the same way with pro
 ZERO = 5e-5  # mm; less than the last digit of the tables of runs is no difference
 NO_PRIOR = ("", 0)
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+HIT, MISS = "hit", "miss"  # what a prediction may be
 BETTER, WORSE, SAME, UNDECIDED, FEW = "better", "worse", "the same", "undecided", "too few heads"  # what a verdict may be
 SOURCES = ("test heads", "prior people", "trainings of a prior", "heads × priors", "seeds of a fit")  # of variance
 
@@ -224,6 +225,16 @@ def verdict(mean: float, low: float, high: float, matters: float) -> str:
     if low >= ZERO and mean >= matters - ZERO:
         return WORSE
     return UNDECIDED
+
+
+def foretold(published: float, low: float, high: float) -> str:
+    """Whether what was measured here foretells a published number: `HIT` if its interval here, `low` to `high`, holds that number.
+
+    `FEW` without an interval. A wide interval is hit easily: its ends belong beside every hit.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return FEW
+    return HIT if low - ZERO <= published <= high + ZERO else MISS
 
 
 def sentence(pair: Paired, first: str, second: str, matters: float, unit: str = "mm") -> str:
