@@ -22,6 +22,7 @@ UNTOLD = {  # fields of a config that no setting tells, and why
     "grid": "how the tracer remembers, and not what it finds",
     "refresh_every": "the same",
     "device": "where, not how",
+    "cell_mm": "of the mesh that is made of the surface, not of the fit (`sentences.floor`)",
     "code_epochs": "of H3D-Net alone (`sentences.phases`)",
     "code_step_size": "the same",
     "code_weight": "the same",
@@ -57,9 +58,8 @@ def _drawn(fit: Fit) -> str:
 
 
 def _blur(fit: Fit) -> str:
-    if not fit["blur_px"]:
-        return "as they are"
-    return f"blurred inside their masks by {'one pixel' if fit['blur_px'] == 1 else f'{fit["blur_px"]:g} pixels'}"
+    pixels = fit["blur_px"]
+    return f"blurred inside their masks by {pixels:g} {'pixel' if pixels == 1 else 'pixels'}" if pixels else "as they are"
 
 
 def _compared(fit: Fit) -> str:
@@ -74,16 +74,18 @@ def _optimizer(fit: Fit) -> str:
 
 def _steps(fit: Fit) -> str:
     found = []
-    for name, adam, muon in (("distance", "step_size", "muon_step_size"), ("colours", "colour_step_size", "muon_colour_step_size")):
+    for name, adam, muon in (
+        ("distance", "step_size", "muon_step_size"),
+        ("colours", "colour_step_size", "muon_colour_step_size"),
+    ):
         found.append(f"{name} {fit[adam]:g}" + (f" (Muon: {fit[muon]:g})" if fit[muon] else ""))
     return ", ".join(found)
 
 
 def _weights(fit: Fit) -> str:
     doubled = ", ".join(f"{epoch:g}" for epoch in fit["alpha_epochs"])
-    return (
-        f"outlines {fit['mask_weight']:g}, slope {fit['eikonal_weight']:g}; α {fit['alpha']:g}, doubled at epochs {doubled or 'none'}"
-    )
+    weights = f"outlines {fit['mask_weight']:g}, slope {fit['eikonal_weight']:g}"
+    return f"{weights}; α {fit['alpha']:g}, doubled at epochs {doubled or 'none'}"
 
 
 SETTINGS = (
@@ -102,7 +104,6 @@ SETTINGS = (
         laptop=True,
     ),
     Setting("rays a step", ("rays",), lambda fit: f"{fit['rays']}", "a laptop's size", laptop=True),
-    Setting("cells of the mesh", ("cell_mm",), lambda fit: f"{fit['cell_mm']:g} mm", "a laptop's size", laptop=True),
     Setting(
         "steps",
         ("epochs", "steps_per_view"),
@@ -136,7 +137,9 @@ SETTINGS = (
         _steps,
         "the colours are learned before the shape is bent to explain them",
     ),
-    Setting("step sizes over time", ("schedule",), lambda fit: SCHEDULES[fit["schedule"]], "a short fit, too, ends with small steps"),
+    Setting(
+        "step sizes over time", ("schedule",), lambda fit: SCHEDULES[fit["schedule"]], "a short fit, too, ends with small steps"
+    ),
     Setting(
         "gradients",
         ("clip",),
@@ -172,7 +175,12 @@ SETTINGS = (
         ),
         "no photograph can have colours of its own, which would explain it whatever the shape",
     ),
-    Setting("weights of the losses", ("mask_weight", "eikonal_weight", "alpha", "alpha_epochs"), _weights, "photographs weigh more or less against a smooth surface"),
+    Setting(
+        "weights of the losses",
+        ("mask_weight", "eikonal_weight", "alpha", "alpha_epochs"),
+        _weights,
+        "photographs weigh more or less against a smooth surface",
+    ),
 )
 
 

@@ -323,7 +323,8 @@ def claims(studio: Results, field: Results, methods: Sequence[str] = (), protoco
     known = {claim: None for one in places.values() for claim in claims_of(one) if claim.methods[0] in methods or not methods}
     if not known:
         raise ValueError(f"{studio.study}, {field.study}: methods that are compared with another were expected, there are none")
-    said, pairs = [], []
+    said: list[str] = []
+    pairs: list[stats.Paired] = []
     for claim in known:
         parts = []
         for place, one in places.items():
@@ -332,11 +333,12 @@ def claims(studio: Results, field: Results, methods: Sequence[str] = (), protoco
                 continue
             found = {region: compare(one, *claim.methods, region, protocol) for region in REGIONS}
             pairs += found.values()
-            verdicts = [
-                f"{pair.verdict(matters(one, region))} on the {region} ({stats.interval_of(pair)})"
-                for region, pair in found.items()
-            ]
-            parts.append(f"{place} {listed(verdicts)}")
+            verdicts: dict[str, list[str]] = {}
+            for region, pair in found.items():
+                interval = f", {stats.ends(pair)}" if pair.n >= stats.LEAST else ""
+                said_of = f"on the {region} ({stats.signed(pair.mean)} mm{interval})"
+                verdicts.setdefault(pair.verdict(matters(one, region)), []).append(said_of)
+            parts.append(f"{place} {listed([f'{verdict} {listed(where)}' for verdict, where in verdicts.items()])}")
         who = f"{claim.first} against {claim.second}, {claim.heading}"
         if " − " in claim.heading:
             who = f"{claim.first}, {claim.heading.replace(' − ', ' against ')}"
@@ -344,7 +346,8 @@ def claims(studio: Results, field: Results, methods: Sequence[str] = (), protoco
     views = studio.views[0]
     lead = (
         f"Differences in mean error, in mm, with their {stats.LEVEL:.0%} intervals ({protocol} protocol, {count(views)} "
-        f"{plural('photograph', views)}, {_range([pair.n for pair in pairs] or [0])}); below zero, the first is closer to the scan."
+        f"{plural('photograph', views)}, {_range([pair.n for pair in pairs] or [0])}); below zero, the first is closer to "
+        "the scan."
     )
     alone = f" {stats.ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
     return "\n".join([lead + alone, "", *said])
@@ -369,6 +372,11 @@ class Prediction:
     @property
     def verdict(self) -> str:
         return stats.foretold(self.published, self.low, self.high)
+
+    @property
+    def sign(self) -> str:
+        """Whether the signs of a difference here and of the published one are `the same`, or `another`."""
+        return "the same" if self.here * self.published > 0 else "another"
 
 
 def predictions_of(results: Results) -> list[Prediction]:
@@ -396,22 +404,22 @@ def predictions_of(results: Results) -> list[Prediction]:
 
 def predictions(results: Results) -> str:
     """A sentence for each prediction, whether it is a hit, and how many are."""
-    said = []
-    for one in (found := predictions_of(results)):
+    said, found = [], predictions_of(results)
+    for one in found:
         number = stats.signed if one.difference else mm
-        ends = f" ({stats.LEVEL:.0%} interval {number(one.low)} to {number(one.high)})" if one.verdict != stats.FEW else ""
-        same = "the sign is the same" if one.here * one.published > 0 else "the sign is another"
-        sign = f", and {same}" if one.difference else ""
-        ratio = "" if one.difference else f", {one.here / one.published:.2f} times as much here"
+        mark = f" {stats.ONE_PRIOR}" if one.one_prior else ""
+        ends = "" if one.verdict == stats.FEW else f" ({stats.LEVEL:.0%} interval {number(one.low)} to {number(one.high)}{mark})"
+        verdict = "too few heads for a verdict" if one.verdict == stats.FEW else f"a {one.verdict}"
+        more = f"the sign is {one.sign}" if one.difference else f"{one.here / one.published:.2f} times the published error"
         said.append(
-            f"- {one.name} on the {one.region}: {number(one.here)} mm here{ends}, {number(one.published)} mm published{ratio}: "
-            f"{'undecided, too few heads' if one.verdict == stats.FEW else f'a {one.verdict}'}{sign}."
+            f"- {one.name} on the {one.region}: {number(one.here)} mm here{ends}, {number(one.published)} mm published: "
+            f"{verdict}; {more}."
         )
-    verdicts = [one.verdict for one in found]
-    hits = f"{capital(stats.share(verdicts.count(stats.HIT), len(found)))} predictions are hits" + (
-        " (too few heads for intervals)" if stats.FEW in verdicts else ""
-    )
-    return "\n".join([f"{hits}, which means that the interval of what was measured here holds the published number:", "", *said])
+    hits = [one.verdict for one in found].count(stats.HIT)
+    lead = f"{capital(stats.share(hits, len(found)))} predictions {'is a hit' if hits in (0, 1) else 'are hits'}"
+    lead += ": the interval of what was measured here holds the published number."
+    alone = f" {stats.ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
+    return "\n".join([lead + alone, "", *said])
 
 
 # ---- numbers of photographs
@@ -548,9 +556,13 @@ def settings(results: Results, method: str = "") -> str:
     changed = engine.changes(fit)
     if not method:
         said = [f"{one.name}: {here} (published: {theirs})" for one, here, theirs in changed]
-        return f"The settings here differ from those of the published program: {'; '.join(said)}. All methods use the same settings."
+        return (
+            f"The settings here differ from those of the published program: {'; '.join(said)}. All methods use the same settings."
+        )
     small = [f"{one.name} {here} (published: {theirs})" for one, here, theirs in changed if one.laptop]
-    rest = [f"- {one.name}: {here} (published: {theirs}), so that {one.purpose}." for one, here, theirs in changed if not one.laptop]
+    rest = [
+        f"- {one.name}: {here} (published: {theirs}), so that {one.purpose}." for one, here, theirs in changed if not one.laptop
+    ]
     name = label(results, method)
     sizes = f"{name} has a laptop's sizes: {listed(small)}." if small else f"{name} has the published sizes."
     if not rest:
