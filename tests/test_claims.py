@@ -227,6 +227,18 @@ def test_every_comparison_is_a_claim_below_its_group_and_those_across_groups_are
     ]
 
 
+def test_methods_without_headings_are_claims_too_and_a_claim_across_headings_names_both() -> None:
+    found = study("studio")
+    for method in ("idr", "baseh3d", "h3dnet"):
+        found.about["methods"][method]["group"] = ""
+    claims = sentences.claims_of(found)
+    assert [one.words for one in claims[:3]] == ["BaseH3D-Net against IDR", "H3D-Net against IDR", "H3D-Net against BaseH3D-Net"]
+    assert claims[-1].words == "H3D-Net against as published" and claims[-1].heading == "here − as published"
+    assert [row[0] for row in cells(tables.claims(found, found))][1:4] == [f"{one.first} − {one.second}" for one in claims[:3]]
+    found.about["methods"]["idr"]["group"] = "improved here"
+    assert "BaseH3D-Net against IDR, improved here" in [one.words for one in sentences.claims_of(found)]
+
+
 def test_the_table_of_claims_has_the_difference_the_interval_and_the_verdict_of_both_studies() -> None:
     studio, field = study("studio"), study("field")
     header, *rows = cells(tables.claims(studio, field))

@@ -61,8 +61,9 @@ RELATIONS = {  # a verdict on a method against another, {}
     stats.WORSE: "is worse than {}",
     stats.FEW: "was tried on too few heads to be compared with {}",
 }
-FORETOLD = {  # a method as published in a study -> what published.csv calls it, and whose numbers; the first was calibrated
-    "idr-published": ("idr", "h3ds"),
+CALIBRATED = "idr-published"  # by whose published errors the amounts of the field were set, so that these are not foretold
+FORETOLD = {  # a method as published in a study -> what published.csv calls it, and whose numbers
+    CALIBRATED: ("idr", "h3ds"),
     "baseh3d-published": ("baseh3d", "polak2022"),
     "h3dnet-published": ("h3dnet", "h3ds"),
 }
@@ -289,29 +290,48 @@ def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Ser
 
 @dataclass(frozen=True)
 class Claim:
-    """A method, with another that it is compared with, by ids; `heading` is that of both, or says that they have two.
+    """A method against another, by their ids, and the headings of both.
 
-    `first` and `second` are what readers call them below that heading; they are the same where a method is compared with itself
-    below another heading.
+    `first` and `second` are what readers call them below their headings: the same where a method is compared with itself.
     """
 
     methods: tuple[str, str]
-    heading: str
+    headings: tuple[str, str]
     first: str
     second: str
+
+    @property
+    def heading(self) -> str:
+        """The heading of both, or `improved here − as published` where they have two."""
+        return " − ".join(one or "here" for one in self.headings) if self.across else self.headings[0]
+
+    @property
+    def across(self) -> bool:
+        return self.headings[0] != self.headings[1]
+
+    @property
+    def words(self) -> str:
+        """The claim in words: `H3D-Net against IDR, improved here`."""
+        one, other = (f", {heading}" if heading else "" for heading in self.headings)
+        if not self.across:
+            return f"{self.first} against {self.second}{other}"
+        return f"{self.first}{one} against {other[2:] if self.first == self.second and other else self.second + other}"
 
 
 def claims_of(results: Results) -> list[Claim]:
     """The comparisons of a study by the entries of its methods, those of one heading together, across headings last."""
-    found = []
-    for method in results.methods:
-        for other in against(results, method):
-            of_one, of_other = heading(results, method), heading(results, other)
-            said = of_one if of_one == of_other else f"{of_one} − {of_other}"
-            found.append(Claim((method, other), said, short(results, method), short(results, other)))
+    found = [
+        Claim(
+            (method, other),
+            (heading(results, method), heading(results, other)),
+            short(results, method),
+            short(results, other),
+        )
+        for method in results.methods
+        for other in against(results, method)
+    ]
     order = list(dict.fromkeys(one.heading for one in found))
-    across = {one.heading: heading(results, one.methods[0]) != one.heading for one in found}
-    return sorted(found, key=lambda one: (across[one.heading], order.index(one.heading)))
+    return sorted(found, key=lambda one: (one.across, bool(one.heading), order.index(one.heading)))
 
 
 def claims(studio: Results, field: Results, methods: Sequence[str] = (), protocol: str = "rigid") -> str:
@@ -339,10 +359,7 @@ def claims(studio: Results, field: Results, methods: Sequence[str] = (), protoco
                 said_of = f"on the {region} ({stats.signed(pair.mean)} mm{interval})"
                 verdicts.setdefault(pair.verdict(matters(one, region)), []).append(said_of)
             parts.append(f"{place} {listed([f'{verdict} {listed(where)}' for verdict, where in verdicts.items()])}")
-        who = f"{claim.first} against {claim.second}, {claim.heading}"
-        if " − " in claim.heading:
-            who = f"{claim.first}, {claim.heading.replace(' − ', ' against ')}"
-        said.append(f"- {capital(who)}: {'; '.join(parts)}.")
+        said.append(f"- {claim.words}: {'; '.join(parts)}.")
     views = studio.views[0]
     lead = (
         f"Differences in mean error, in mm, with their {stats.LEVEL:.0%} intervals ({protocol} protocol, {count(views)} "
@@ -385,8 +402,8 @@ def predictions_of(results: Results) -> list[Prediction]:
     theirs = {method: published(results, *source, results.views[0]) for method, source in known.items()}
     found = []
     for (method, one), region in product(theirs.items(), REGIONS):
-        if method == next(iter(FORETOLD)):
-            continue  # on this the amounts of the field were calibrated
+        if method == CALIBRATED:
+            continue
         table = by_training(results, method, f"{region}_toolbox_mm").dropna(how="all")
         mean, ends = float(stats.of_heads(table).mean()), stats.pigeonhole(table)
         alone = stats.NO_PRIOR not in table and table.columns.get_level_values(0).nunique() == 1

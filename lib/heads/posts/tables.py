@@ -289,8 +289,12 @@ def claim_lines(studio: Results, field: Results, protocol: str = "rigid") -> dic
         rows = []
         for claim in sentences.claims_of(one):
             method, other = claim.methods
-            same = heading(one, method) == heading(one, other)
-            if same and first_prior(one, method) and not first_prior(one, other) and sentences.comparable(one, method, other):
+            if (
+                not claim.across
+                and first_prior(one, method)
+                and not first_prior(one, other)
+                and sentences.comparable(one, method, other)
+            ):
                 pair = sentences.compare(one, method, other, region, protocol)
                 row = {"label": label(one, method), "name": claim.first, "heading": claim.heading}
                 rows.append(row | {"mean": pair.mean, "low": pair.low, "high": pair.high})
@@ -348,8 +352,8 @@ def predictions(results: Results) -> str:
     caption = (
         f"What {sentences.heads(len(results.subjects))} of the study `{results.study}` foretell of errors on H3DS, in mm "
         f"(toolbox protocol, {count(results.views[0])} photographs). A hit: the {stats.LEVEL:.0%} interval of what was measured "
-        "here, over heads and priors, holds the published number, whose own interval is not known; a wide interval is hit easily. "
-        f"Published: {sources}."
+        "here, over heads and priors, holds the published number, whose own interval is not known; a wide interval is hit easily."
+        f" Published: {sources}."
     )
     caption += f" {ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
     header = ["Prediction", "Region", "here", "interval", "published", "verdict"]
