@@ -246,15 +246,14 @@ def test_the_table_of_claims_has_the_difference_the_interval_and_the_verdict_of_
     assert [row[0].strip("* |") for row in rows][::4] == ["as published", "improved here", "improved here − as published"]
     pair = sentences.compare(field, "h3dnet", "idr", "head")
     assert rows[6][0] == "H3D-Net − IDR" and rows[6][4].replace("\u00a0", " ") == (
-        f"{stats.signed(pair.mean)} ({stats.ends(pair)}), {pair.verdict(0.3)}"
+        f"{stats.signed(pair.mean)}, {pair.verdict(0.3)} ({stats.ends(pair)})"
     )
-    assert rows[5][1].endswith(stats.UNDECIDED) or rows[5][1].endswith("the\u00a0same")
-    assert rows[1][3].endswith("better") and rows[9][0] == "IDR"
+    assert "undecided" in rows[5][1] and ", better (−" in rows[1][3].replace("\u00a0", " ") and rows[9][0] == "IDR"
     assert (
         max(len(word) for row in rows for cell in row for word in cell.split(" ")) <= 20
     )  # no wider than five columns of 20 signs
     worse = cells(tables.claims(studio, study("field", h3dnet=5.0)))
-    assert worse[7][4].endswith("worse") and worse[7][:3] == rows[6][:3]
+    assert "worse" in worse[7][4] and worse[7][:3] == rows[6][:3]
 
 
 def test_claims_are_told_in_sentences_with_a_verdict_for_each_study_and_region() -> None:
@@ -279,7 +278,7 @@ def test_a_claim_that_one_study_did_not_try_or_tried_on_too_few_heads_is_no_verd
     assert cells(tables.claims(studio, less))[6][3:] == ["–", "–"]
     assert "; in the field not tried on a common head." in sentences.claims(studio, less).splitlines()[5]
     few = replace(field, table=field.table[field.table["subject"].isin(invented.TEN[:3])])
-    assert cells(tables.claims(studio, few))[2][3].endswith(", too\u00a0few\u00a0heads") and "nan" not in tables.claims(
+    assert cells(tables.claims(studio, few))[2][3].endswith(",\u00a0too\u00a0few\u00a0heads") and "nan" not in tables.claims(
         studio, few
     )
     said = sentences.claims(studio, few)

@@ -272,10 +272,9 @@ def claims(studio: Results, field: Results, protocol: str = "rigid") -> str:
 
 
 def _claim(pair: stats.Paired, least: float) -> str:
-    """−0.12 (−0.30 to +0.05), undecided; lines break before the bracket and before the verdict only."""
-    interval = f" ({ends(pair)})".replace(" to ", f"{HARD}to{HARD}").replace(f" {ONE_PRIOR}", f"{HARD}{ONE_PRIOR}")
-    verdict = pair.verdict(least).replace(" ", HARD)
-    return f"{signed(pair.mean)}{interval if pair.n >= stats.LEAST else ''}, {verdict}"
+    """−0.12, undecided (−0.30 to +0.05): a line may break before the bracket only."""
+    said = [f"{signed(pair.mean)}, {pair.verdict(least)}", *([f"({ends(pair)})"] if pair.n >= stats.LEAST else [])]
+    return " ".join(one.replace(" ", HARD) for one in said)
 
 
 def claim_lines(studio: Results, field: Results, protocol: str = "rigid") -> dict[str, dict[str, pd.DataFrame]]:
@@ -329,8 +328,8 @@ def calibration(results: Results, method: str = "idr", bib: str = "h3ds") -> str
     people = results.subjects
     caption = (
         f"{label(results, method)} as published, on the {count(len(people))} people of the study `{results.study}` "
-        f"({listed(people)}), beside {cite(source)}: mean error in mm ± standard deviation between heads, toolbox protocol. The "
-        "amounts of the field were set by the rows of the field, which are therefore no predictions. What the amounts do not "
+        f"({listed(people)}): mean error in mm ± standard deviation between heads, toolbox protocol; published: {cite(source)}. "
+        "The amounts of the field were set by the rows of the field, which are therefore no predictions. What the amounts do not "
         f"explain is left in the ratios of the error here to the published one: {'; '.join(ratios)}."
     )
     header = ["Photographs", "number", "Region", "here", "published, on H3DS", "difference", "ratio"]
