@@ -297,10 +297,11 @@ def test_the_space_and_the_phases_are_told_from_the_study_or_it_is_said_what_is_
 def test_the_engine_is_told_from_its_config_alone() -> None:
     found = results([2.0], [1.0])
     told = {name: sentences.settings(replace(found, about={"fit": asdict(preset)})) for name, preset in idr.PRESETS.items()}
-    assert "no direction of view" in told["LAPTOP"] and "75% of the rays" in told["LAPTOP"] and "0.0005" in told["LAPTOP"]
-    assert (
-        "no direction of view" not in told["PAPER"] and "waves" not in told["PAPER"] and "8 layers of 512 units" in told["PAPER"]
-    )
+    assert "direction of view in the colour network: none" in told["LAPTOP"] and "0.0005" in told["LAPTOP"]
+    assert "in all photographs: 75% on the head, 19% at most 12 pixels beside it" in told["LAPTOP"]
+    assert "direction of view" not in told["PAPER"] and "waves" not in told["PAPER"] and "units" not in told["PAPER"]
+    assert "tracing of rays: on a grid" in told["PAPER"] and told["PAPER"].count("(published: ") == 1
+    assert told["LAPTOP"].count("8 layers of 512 units") == 1 and "a mode of the published program" in told["LAPTOP"]
     assert "two other photographs" in told["LAPTOP"] and "two other photographs" not in told["PAPER"]
     assert "Muon" in told["LAPTOP"] and "0.016" in told["LAPTOP"] and "Muon" not in told["PAPER"]
     assert "do not say" in sentences.settings(replace(found, about={}))

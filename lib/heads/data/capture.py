@@ -54,22 +54,39 @@ class Amounts:
 
 STUDIO = Amounts()
 FIELD = Amounts(
-    camera_rotation_deg=0.15,  # a few dozen photographs of one head in structure from motion, few points on skin and hair
-    camera_position_mm=0.6,  # the same: a residual of about half a pixel of 256 on the head
-    focal_percent=0.3,  # a phone's lens, calibrated from these photographs
-    outline_mm=1.5,  # two people who outline the same head by hand differ by this much
-    exposure_ev=0.2,  # automatic exposure, as the share of hair and backdrop in the frame changes
-    white_balance_percent=4.0,  # automatic white balance, for the same reason
-    read_noise_percent=0.2,  # a phone indoors at about ISO 400, scaled down
-    photon_noise_percent=1.5,  # the same: some 4,000 photons at white
-    blur_mm=1.5,  # 1/60 s by hand, and autofocus on the nose or an ear
-    motion_deg=0.4,  # standing people sway; a minute of photographs
-    motion_mm=1.0,  # the same
-    expression_mm=0.5,  # a neutral face is kept to less than a millimetre
-    hair_mm=4.0,  # the scan is of another minute, and a scanner rounds hair off
-    hair_moves_mm=1.0,  # the head turns and the air moves
-    shine=2.0,  # a scan's studio lights and powders skin to look matte; a lamp or a window in a room does not
+    camera_rotation_deg=0.15,
+    camera_position_mm=0.6,
+    focal_percent=0.3,
+    outline_mm=1.5,
+    exposure_ev=0.2,
+    white_balance_percent=4.0,
+    read_noise_percent=0.2,
+    photon_noise_percent=1.5,
+    blur_mm=1.5,
+    motion_deg=0.4,
+    motion_mm=1.0,
+    expression_mm=0.5,
+    hair_mm=4.0,
+    hair_moves_mm=1.0,
+    shine=2.0,
 )
+REASONS = {  # why each amount of the field is what it is
+    "camera_rotation_deg": "a few dozen photographs of one head in structure from motion, few points on skin and hair",
+    "camera_position_mm": "the same: a residual of about half a pixel of 256 on the head",
+    "focal_percent": "a phone's lens, calibrated from these photographs",
+    "outline_mm": "two people who outline the same head by hand differ by this much",
+    "exposure_ev": "automatic exposure, as the share of hair and backdrop in the frame changes",
+    "white_balance_percent": "automatic white balance, for the same reason",
+    "read_noise_percent": "a phone indoors at about ISO 400, scaled down",
+    "photon_noise_percent": "the same: some 4,000 photons at white",
+    "blur_mm": "1/60 s by hand, and autofocus on the nose or an ear",
+    "motion_deg": "standing people sway; a minute of photographs",
+    "motion_mm": "the same",
+    "expression_mm": "a neutral face is kept to less than a millimetre",
+    "hair_mm": "the scan is of another minute, and a scanner rounds hair off",
+    "hair_moves_mm": "the head turns and the air moves",
+    "shine": "a scan's studio lights and powders skin to look matte; a lamp or a window in a room does not",
+}
 PRESETS = {"studio": STUDIO, "field": FIELD}
 GROUPS = {  # of disturbances that have one cause
     "cameras": ("camera_rotation_deg", "camera_position_mm", "focal_percent"),

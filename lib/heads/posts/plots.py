@@ -433,6 +433,48 @@ def disturbances(lines: Mapping[str, Mapping[str, Mapping[str, pd.DataFrame]]], 
     return figure
 
 
+def claims(
+    lines: Mapping[str, Mapping[str, pd.DataFrame]],
+    matters: Mapping[str, float],
+    other: str,
+    looks: Mapping[str, int] | None = None,
+) -> Figure:
+    """When a prior helps: region -> place -> rows of label, name, heading, mean, low, high (mm, the difference to `other`).
+
+    A column for each place, a row of panels for each region, and in it a line for each method; a grey band as wide as what does
+    not matter (`matters`, mm, by region). A region has one scale.
+    """
+    tables = [rows for places in lines.values() for rows in places.values()]
+    named = pd.concat(tables).drop_duplicates("label") if tables else pd.DataFrame()
+    if named.empty:
+        raise ValueError("there is nothing to draw: no method has a difference to one without a prior")
+    places = list(dict.fromkeys(place for of_region in lines.values() for place in of_region))
+    styles, at = _styles(named["label"], looks), {label: -i for i, label in enumerate(named["label"])}
+    height = (0.42 * len(at) + 0.35) * len(lines) + 0.6
+    figure = Figure(figsize=(5.6, height), dpi=DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(lines), len(places), squeeze=False, sharex="row", sharey=True)
+    for (i, (region, of_region)), (j, place) in itertools.product(enumerate(lines.items()), enumerate(places)):
+        axes = grid[i, j]
+        plain(axes, 9, grid="x")
+        axes.set_axisbelow(True)
+        axes.axvspan(-matters[region], matters[region], color="#e4e6e9", linewidth=0)
+        axes.axvline(0, color=INK, linewidth=0.9)
+        for row in of_region.get(place, named[:0]).to_dict("records"):
+            colour, mark = styles[row["label"]]
+            bars = np.abs(np.array([[row["low"]], [row["high"]]]) - row["mean"])
+            look: dict[str, Any] = {"color": colour, "markersize": 6, "capsize": 3, "elinewidth": 1.6}
+            axes.errorbar([row["mean"]], [at[row["label"]]], xerr=bars, fmt=mark, label=row["label"], **look)
+        said = [f"{row['name']}\n{row['heading']}".strip() for row in named.to_dict("records")]
+        axes.set_yticks(list(at.values()), said)
+        axes.set_ylim(-len(at) + 0.4, 0.6)
+        axes.tick_params(axis="y", length=0, labelleft=j == 0)
+        axes.spines["left"].set_visible(False)
+        axes.set_title(f"{region}, {place}", fontsize=10, color=INK, loc="left")
+    figure.supxlabel(f"difference to {other}, mm\n← closer to the scan · farther from it →", fontsize=9.5, color=INK)
+    return figure
+
+
 def error_by_seconds(lines: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """Error against computing time: region -> start -> rows of steps, seconds, mm; each point is labelled with its steps."""
     figure, panels = _panels(list(lines), 2.6)

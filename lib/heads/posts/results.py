@@ -345,6 +345,16 @@ def heading(results: Results, method: str) -> str:
     return str(entry(results, method).get("group", ""))
 
 
+def fit_of(results: Results, method: str = "") -> dict[str, Any]:
+    """How the first fit of a method was set, else the study's first fit; empty where results/STUDY.json does not say."""
+    return dict(entry(results, method).get("fit") or results.about.get("fit", {}))
+
+
+def short(results: Results, method: str) -> str:
+    """A method's label without its heading, below which it stands: `IDR` for `IDR, as published`."""
+    return label(results, method).removesuffix(f", {heading(results, method)}")
+
+
 def matters(results: Results | None, region: str) -> float:
     """The smallest difference in error on a region that matters, mm; the usual one without results that say another."""
     return float({**MATTERS, **(results.about.get("matters", {}) if results else {})}[f"{region}_mm"])

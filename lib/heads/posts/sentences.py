@@ -9,13 +9,14 @@ comparison of methods uses the same number of photographs for all of them. What 
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from heads.posts import stats
+from heads.posts import engine, stats
 from heads.posts.results import (
     PROTOCOLS,
     REGIONS,
@@ -26,8 +27,11 @@ from heads.posts.results import (
     by_subject,
     by_training,
     disturbed,
+    entry,
     extremes,
     first_prior,
+    fit_of,
+    heading,
     label,
     leading,
     matters,
@@ -36,6 +40,7 @@ from heads.posts.results import (
     rows_of,
     sample,
     seeing,
+    short,
     tried_everywhere,
     undisturbed,
     varied,
@@ -55,6 +60,12 @@ RELATIONS = {  # a verdict on a method against another, {}
     stats.UNDECIDED: "is not decidedly better or worse than {}",
     stats.WORSE: "is worse than {}",
     stats.FEW: "was tried on too few heads to be compared with {}",
+}
+CALIBRATED = "idr-published"  # by whose published errors the amounts of the field were set, so that these are not foretold
+FORETOLD = {  # a method as published in a study -> what published.csv calls it, and whose numbers
+    CALIBRATED: ("idr", "h3ds"),
+    "baseh3d-published": ("baseh3d", "polak2022"),
+    "h3dnet-published": ("h3dnet", "h3ds"),
 }
 FLOOR_CELLS = 0.37  # toolbox error of a perfect sphere's mesh, in grid cells; tests/test_posts.py measures it
 
@@ -274,6 +285,160 @@ def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Ser
     return rows.iloc[0]
 
 
+# ---- the claims of the posts, and what was foretold
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A method against another, by their ids, and the headings of both.
+
+    `first` and `second` are what readers call them below their headings: the same where a method is compared with itself.
+    """
+
+    methods: tuple[str, str]
+    headings: tuple[str, str]
+    first: str
+    second: str
+
+    @property
+    def heading(self) -> str:
+        """The heading of both, or `improved here − as published` where they have two."""
+        return " − ".join(one or "here" for one in self.headings) if self.across else self.headings[0]
+
+    @property
+    def across(self) -> bool:
+        return self.headings[0] != self.headings[1]
+
+    @property
+    def words(self) -> str:
+        """The claim in words: `H3D-Net against IDR, improved here`."""
+        one, other = (f", {heading}" if heading else "" for heading in self.headings)
+        if not self.across:
+            return f"{self.first} against {self.second}{other}"
+        return f"{self.first}{one} against {other[2:] if self.first == self.second and other else self.second + other}"
+
+
+def claims_of(results: Results) -> list[Claim]:
+    """The comparisons of a study by the entries of its methods, those of one heading together, across headings last."""
+    found = [
+        Claim(
+            (method, other),
+            (heading(results, method), heading(results, other)),
+            short(results, method),
+            short(results, other),
+        )
+        for method in results.methods
+        for other in against(results, method)
+    ]
+    order = list(dict.fromkeys(one.heading for one in found))
+    return sorted(found, key=lambda one: (one.across, bool(one.heading), order.index(one.heading)))
+
+
+def claims(studio: Results, field: Results, methods: Sequence[str] = (), protocol: str = "rigid") -> str:
+    """A sentence for each claim: the difference in mm, its interval and the verdict, in the studio and in the field.
+
+    With `methods`, only the claims that are about these.
+    """
+    places = {"in the studio": studio, "in the field": field}
+    known = {claim: None for one in places.values() for claim in claims_of(one) if claim.methods[0] in methods or not methods}
+    if not known:
+        raise ValueError(f"{studio.study}, {field.study}: methods that are compared with another were expected, there are none")
+    said: list[str] = []
+    pairs: list[stats.Paired] = []
+    for claim in known:
+        parts = []
+        for place, one in places.items():
+            if not set(claim.methods) <= set(one.methods) or not comparable(one, *claim.methods):
+                parts.append(f"{place} not tried on a common head")
+                continue
+            found = {region: compare(one, *claim.methods, region, protocol) for region in REGIONS}
+            pairs += found.values()
+            verdicts: dict[str, list[str]] = {}
+            for region, pair in found.items():
+                interval = f", {stats.ends(pair)}" if pair.n >= stats.LEAST else ""
+                said_of = f"on the {region} ({stats.signed(pair.mean)} mm{interval})"
+                verdicts.setdefault(pair.verdict(matters(one, region)), []).append(said_of)
+            parts.append(f"{place} {listed([f'{verdict} {listed(where)}' for verdict, where in verdicts.items()])}")
+        said.append(f"- {claim.words}: {'; '.join(parts)}.")
+    views = studio.views[0]
+    lead = (
+        f"Differences in mean error, in mm, with their {stats.LEVEL:.0%} intervals ({protocol} protocol, {count(views)} "
+        f"{plural('photograph', views)}, {_range([pair.n for pair in pairs] or [0])}); below zero, the first is closer to "
+        "the scan."
+    )
+    alone = f" {stats.ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
+    return "\n".join([lead + alone, "", *said])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a study foretells of a published number: a mean error, or a difference of two, in mm.
+
+    `low` and `high` are the ends of the interval here, NaN for too few heads; `one_prior` as in `stats.Paired`.
+    """
+
+    name: str
+    region: str
+    here: float
+    low: float
+    high: float
+    published: float
+    difference: bool
+    one_prior: bool
+
+    @property
+    def verdict(self) -> str:
+        return stats.foretold(self.published, self.low, self.high)
+
+    @property
+    def sign(self) -> str:
+        """Whether the signs of a difference here and of the published one are `the same`, or `another`."""
+        return "the same" if self.here * self.published > 0 else "another"
+
+
+def predictions_of(results: Results) -> list[Prediction]:
+    """The published methods of `FORETOLD` as they come out here, in the toolbox protocol: their errors, and their differences."""
+    known = {method: source for method, source in FORETOLD.items() if method in results.methods}
+    theirs = {method: published(results, *source, results.views[0]) for method, source in known.items()}
+    found = []
+    for (method, one), region in product(theirs.items(), REGIONS):
+        if method == CALIBRATED:
+            continue
+        table = by_training(results, method, f"{region}_toolbox_mm").dropna(how="all")
+        mean, ends = float(stats.of_heads(table).mean()), stats.pigeonhole(table)
+        alone = stats.NO_PRIOR not in table and table.columns.get_level_values(0).nunique() == 1
+        found.append(Prediction(short(results, method), region, mean, *ends, float(one[region]), False, alone))
+    for claim, region in product(claims_of(results), REGIONS):
+        if set(claim.methods) <= set(theirs) and comparable(results, *claim.methods):
+            pair = compare(results, *claim.methods, region, "toolbox")
+            gap = float(theirs[claim.methods[0]][region] - theirs[claim.methods[1]][region])
+            name = f"{claim.first} − {claim.second}"
+            found.append(Prediction(name, region, pair.mean, pair.low, pair.high, gap, True, pair.one_prior))
+    if not found:
+        raise ValueError(f"{results.study}: runs of {listed(list(FORETOLD))} were expected, there are none")
+    return found
+
+
+def predictions(results: Results) -> str:
+    """A sentence for each prediction, whether it is a hit, and how many are."""
+    said, found = [], predictions_of(results)
+    for one in found:
+        number = stats.signed if one.difference else mm
+        mark = f" {stats.ONE_PRIOR}" if one.one_prior else ""
+        ends = "" if one.verdict == stats.FEW else f" ({stats.LEVEL:.0%} interval {number(one.low)} to {number(one.high)}{mark})"
+        verdict = "too few heads for a verdict" if one.verdict == stats.FEW else f"a {one.verdict}"
+        more = f"the sign is {one.sign}" if one.difference else f"{one.here / one.published:.2f} times the published error"
+        said.append(
+            f"- {one.name} on the {one.region}: {number(one.here)} mm here{ends}, {number(one.published)} mm published: "
+            f"{verdict}; {more}."
+        )
+    hits = [one.verdict for one in found].count(stats.HIT)
+    lead = f"{capital(stats.share(hits, len(found)))} predictions {'is a hit' if hits in (0, 1) else 'are hits'}"
+    lead += ": the interval of what was measured here holds the published number."
+    alone = f" {stats.ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
+    return "\n".join([lead + alone, "", *said])
+
+
 # ---- numbers of photographs
 
 
@@ -395,49 +560,32 @@ def _prior(results: Results, prior: Mapping[str, Any]) -> str:
     return f"what {prior['notebook']} makes"
 
 
-def settings(results: Results) -> str:
-    """How the fits of these results differ from the published IDR, as far as results/STUDY.json describes them."""
-    fit = results.about.get("fit", {})
-    if not fit:
+def settings(results: Results, method: str = "") -> str:
+    """How the fits of a method differ from the published IDR, as far as results/STUDY.json describes them, and why.
+
+    Without a method, those of the first one below each heading, or one paragraph where no method has any.
+    """
+    groups = {heading(results, one): one for one in reversed(results.methods) if "shape" in entry(results, one).get("fit", {})}
+    if not method and any(groups):
+        return "\n\n".join(settings(results, one) for one in results.methods if one in groups.values())
+    if "shape" not in (fit := fit_of(results, method)):
         return "These results do not say how the fits were set."
-    shape = fit["shape"]
-    said = [f"{shape['depth']} layers of {shape['width']} units for the distance (published: 8 of 512)"]
-    if fit["mixed_views"]:
-        said.append(f"{fit['rays']} rays a step from all photographs together (published: 2048 from one)")
-    if fit["rays_in_mask"]:
-        said.append(f"{fit['rays_in_mask']:.0%} of the rays drawn on the head (published: anywhere in the picture)")
-    if fit.get("rays_near_mask"):
-        said.append(f"{fit['rays_near_mask']:.0%} beside it, at most {fit['near_px']:g} pixels from its outline")
-    if fit.get("blur_px"):
-        pixels = "one pixel" if fit["blur_px"] == 1 else f"{fit['blur_px']:g} pixels"
-        said.append(f"the photographs blurred inside their masks by {pixels} (published: as they are)")
-    if fit.get("consistency_weight"):
-        said.append(
-            "each pixel compared with the colour network, and also with two other photographs that show the same spot of the "
-            "surface {cite:p}`darmon2022,fu2022` (published: with the network alone)"
+    changed = engine.changes(fit)
+    if not method:
+        said = [f"{one.name}: {here} (published: {theirs})" for one, here, theirs in changed]
+        return (
+            f"The settings here differ from those of the published program: {'; '.join(said)}. All methods use the same settings."
         )
-    if fit.get("one_pass"):
-        said.append(
-            "normals and features taken at the fixed end of a ray (published: at that point as it moves with the surface)"
-        )
-    if (points := fit.get("eikonal_points", 0.5)) != 0.5:
-        said.append(f"{points:g} points in the cube for each ray, where the gradient should have length one (published: 0.5)")
-    if fit["point_octaves"]:
-        said.append("a colour network that sees places as waves of several lengths (published: as three coordinates)")
-    if fit["colour_sees"] == "no_view_dir":
-        said.append("and no direction of view, a mode of the published program (its default has it)")
-    said.append(
-        f"steps of {fit['step_size']:g} for the distance and {fit['colour_step_size']:g} for the colours, schedule "
-        f"{fit['schedule']} (published: 0.0001 for both)"
-    )
-    if fit.get("muon_step_size") or fit.get("muon_colour_step_size"):
-        said.append(
-            f"the networks' matrices by the optimizer Muon {{cite:p}}`jordan2024,liu2025`, steps of {fit['muon_step_size']:g} "
-            f"and {fit['muon_colour_step_size']:g} (published: Adam for all)"
-        )
-    if fit["tracer"] == "cached":
-        said.append("rays traced on a grid of remembered distances and then corrected on the network (published: on the network)")
-    return f"The settings here differ from those of the published program: {'; '.join(said)}. All methods use the same settings."
+    small = [f"{one.name} {here} (published: {theirs})" for one, here, theirs in changed if one.laptop]
+    rest = [
+        f"- {one.name}: {here} (published: {theirs}), so that {one.purpose}." for one, here, theirs in changed if not one.laptop
+    ]
+    name = label(results, method)
+    sizes = f"{name} has a laptop's sizes: {listed(small)}." if small else f"{name} has the published sizes."
+    if not rest:
+        return f"{sizes} All else is as published."
+    things = f"{count(len(rest))} {plural('setting', len(rest))}"
+    return "\n".join([f"{sizes} Beyond that, it differs from the published program in {things}:", "", *rest])
 
 
 def space(results: Results, method: str) -> str:
@@ -455,9 +603,9 @@ def space(results: Results, method: str) -> str:
     )
 
 
-def phases(results: Results) -> str:
+def phases(results: Results, method: str = "") -> str:
     """The settings of the two phases of a fit from a space of heads; ValueError where results/STUDY.json lacks them."""
-    fit = results.about.get("fit", {})
+    fit = fit_of(results, method)
     if "code_epochs" not in fit:
         raise ValueError(f"{results.study}.json: fit: code_epochs was expected")
     where = {"mean": "the mean of the training heads' codes", "zero": "zero"}[fit["start_code"]]

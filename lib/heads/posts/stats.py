@@ -21,6 +21,8 @@ LEAST = 5  # with n subjects and no difference, all differ the same way with pro
 ZERO = 5e-5  # mm; less than the last digit of the tables of runs is no difference
 NO_PRIOR = ("", 0)
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+ONE_PRIOR = "†"  # marks an interval that is for one prior only
+HIT, MISS = "hit", "miss"  # what a prediction may be
 BETTER, WORSE, SAME, UNDECIDED, FEW = "better", "worse", "the same", "undecided", "too few heads"  # what a verdict may be
 SOURCES = ("test heads", "prior people", "trainings of a prior", "heads × priors", "seeds of a fit")  # of variance
 
@@ -226,6 +228,17 @@ def verdict(mean: float, low: float, high: float, matters: float) -> str:
     return UNDECIDED
 
 
+def foretold(published: float, low: float, high: float) -> str:
+    """Whether what was measured here foretells a published number.
+
+    It is a `HIT` if the interval here, `low` to `high`, holds that number, else a `MISS`, and `FEW` without an interval. A wide
+    interval is hit easily: its ends belong beside every hit.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return FEW
+    return HIT if low - ZERO <= published <= high + ZERO else MISS
+
+
 def sentence(pair: Paired, first: str, second: str, matters: float, unit: str = "mm") -> str:
     """A difference in error in words, by its verdict: with its interval, and what of the priors this speaks of."""
     heads = f"{count(pair.n)} heads" if pair.n > 1 else "one head"
@@ -269,6 +282,13 @@ def _only(pair: Paired) -> str:
     where = "the interval is for" if all(one.people == 1 for one in pair.samples) else "for one of the two, the interval is for"
     alone = alone if where == "the interval is for" else "one prior"
     return f"{where} {alone} only and does not speak of priors in general"
+
+
+def ends(pair: Paired) -> str:
+    """The interval of a difference, marked where it is for one prior only, and a dash where there are too few heads for one."""
+    if pair.n < LEAST:
+        return "–"
+    return f"{signed(pair.low)} to {signed(pair.high)}{f' {ONE_PRIOR}' if pair.one_prior else ''}"
 
 
 # ---- where the variance comes from

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heads.posts import sentences, stats
+from heads.posts import engine, sentences, stats
 from heads.posts.results import (
     PROTOCOLS,
     REGIONS,
@@ -25,7 +25,9 @@ from heads.posts.results import (
     by_subject,
     by_training,
     disturbed,
+    entry,
     first_prior,
+    fit_of,
     heading,
     label,
     matters,
@@ -43,9 +45,9 @@ from heads.posts.results import (
     undisturbed,
 )
 from heads.posts.sentences import anchor, code, listed, mm
-from heads.posts.stats import count, digits, signed
+from heads.posts.stats import ONE_PRIOR, count, digits, ends, signed
 
-ONE_PRIOR = "†"  # marks an interval that is for one prior only
+HARD = "\u00a0"  # a space at which no line is broken
 NUMBER = re.compile(r"[-+−±–./\d\s]*(of \d+)?")
 CHOOSERS = {  # rules for choosing a prior by a loss on photographs
     "held_out": "smallest loss on a photograph held out, after a short trial",
@@ -174,13 +176,6 @@ def differences(results: Results, protocol: str) -> str:
     return grid(header, rows, anchor(results, f"differences-{protocol}"), caption)
 
 
-def ends(pair: stats.Paired) -> str:
-    """The interval of a difference, marked where it is for one prior only, and a dash where there are too few heads for one."""
-    if pair.n < stats.LEAST:
-        return "–"
-    return f"{signed(pair.low)} to {signed(pair.high)}{f' {ONE_PRIOR}' if pair.one_prior else ''}"
-
-
 def variance(results: Results, method: str, protocol: str = "rigid") -> str:
     """Where the errors of a method, and its differences to its baseline, vary: standard deviations by source, and shares.
 
@@ -241,6 +236,171 @@ def strips(results: Results, protocol: str) -> dict[str, dict[str, pd.Series]]:
         region: {label(results, method): by_subject(results, method, f"{region}_{protocol}_mm") for method in results.methods}
         for region in REGIONS
     }
+
+
+# ---- the claims of the posts, what was foretold, and how it was made
+
+
+def claims(studio: Results, field: Results, protocol: str = "rigid") -> str:
+    """Every comparison of the methods in the studio and in the field: the difference, its interval and the verdict."""
+    studies = (studio, field)
+    known = list(dict.fromkeys(claim for one in studies for claim in sentences.claims_of(one)))
+    if not known:
+        raise ValueError(f"{studio.study}, {field.study}: methods that are compared with another were expected, there are none")
+    rows: list[list[str]] = []
+    pairs: list[stats.Paired] = []
+    above = ""
+    for claim in known:
+        if claim.heading != above:
+            rows.append([f"**{claim.heading}**", *[""] * len(studies) * len(REGIONS)])
+            above = claim.heading
+        row = [f"{claim.first} − {claim.second}" if claim.first != claim.second else claim.first]
+        for one, region in product(studies, REGIONS):
+            if set(claim.methods) <= set(one.methods) and sentences.comparable(one, *claim.methods):
+                pairs.append(sentences.compare(one, *claim.methods, region, protocol))
+                row.append(_claim(pairs[-1], matters(one, region)))
+            else:
+                row.append("–")
+        rows.append(row)
+    caption = (
+        f"Every claim at once: differences in mean error, in mm, with {stats.LEVEL:.0%} intervals and verdicts ({protocol} "
+        f"protocol, {count(studio.views[0])} photographs). Below zero, the first is closer to the scan."
+    )
+    caption += f" {ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
+    header = ["Difference", *(f"{place}, {region}" for place, region in product(("studio", "field"), REGIONS))]
+    return grid(header, rows, anchor(studio, f"claims-{protocol}"), caption)
+
+
+def _claim(pair: stats.Paired, least: float) -> str:
+    """−0.12, undecided (−0.30 to +0.05): a line may break before the bracket only."""
+    said = [f"{signed(pair.mean)}, {pair.verdict(least)}", *([f"({ends(pair)})"] if pair.n >= stats.LEAST else [])]
+    return " ".join(one.replace(" ", HARD) for one in said)
+
+
+def claim_lines(studio: Results, field: Results, protocol: str = "rigid") -> dict[str, dict[str, pd.DataFrame]]:
+    """Region -> studio, field -> a row for each method with a prior, for `plots.claims`.
+
+    A row has the method's label, its name and heading, and its difference to the baseline below the same heading (label, name,
+    heading, mean, low, high).
+    """
+    lines: dict[str, dict[str, pd.DataFrame]] = {}
+    for region, (place, one) in product(REGIONS, {"studio": studio, "field": field}.items()):
+        rows = []
+        for claim in sentences.claims_of(one):
+            method, other = claim.methods
+            if (
+                not claim.across
+                and first_prior(one, method)
+                and not first_prior(one, other)
+                and sentences.comparable(one, method, other)
+            ):
+                pair = sentences.compare(one, method, other, region, protocol)
+                row = {"label": label(one, method), "name": claim.first, "heading": claim.heading}
+                rows.append(row | {"mean": pair.mean, "low": pair.low, "high": pair.high})
+        columns = ["label", "name", "heading", "mean", "low", "high"]
+        lines.setdefault(region, {})[place] = pd.DataFrame(rows, columns=columns)
+    return lines
+
+
+def calibration(results: Results, method: str = "idr", bib: str = "h3ds") -> str:
+    """A method as published, in the field and in the studio, beside its published errors: what the amounts were set by.
+
+    The field is what the method's first entry sees, the studio its entry `studio`; both in the toolbox protocol.
+    """
+    rows, ratios = [], []
+    for place, name in {"field": "", "studio": "studio"}.items():
+        of_place = results.table[(results.table["method"] == method) & (results.table["name"] == name)]
+        for views in sorted(int(views) for views in of_place["views"].unique()):
+            theirs, said = sentences.published(results, method, bib, views), []
+            for region in REGIONS:
+                here = by_subject(at(results, views), method, f"{region}_toolbox_mm", name=name).dropna()
+                if here.empty:
+                    continue
+                mean, there = float(here.mean()), float(theirs[region])
+                numbers = [spread(here), mm(there), signed(mean - there), f"{mean / there:.2f}"]
+                rows.append([place, str(views), region, *numbers])
+                said.append(f"{mean / there:.2f} on the {region}")
+            if said:
+                ratios.append(f"with {count(views)} photographs in the {place} {listed(said)}")
+    if not rows:
+        raise ValueError(f"{results.study}: runs of {method} with a score were expected, there are none")
+    source = sentences.published(results, method, bib)
+    people = results.subjects
+    caption = (
+        f"{label(results, method)} as published, on the {count(len(people))} people of the study `{results.study}` "
+        f"({listed(people)}): mean error in mm ± standard deviation between heads, toolbox protocol; published: {cite(source)}. "
+        "The amounts of the field were set by the rows of the field, which are therefore no predictions. What the amounts do not "
+        f"explain is left in the ratios of the error here to the published one: {'; '.join(ratios)}."
+    )
+    header = ["Photographs", "number", "Region", "here", "published, on H3DS", "difference", "ratio"]
+    return grid(header, rows, anchor(results, "calibration"), caption)
+
+
+def predictions(results: Results) -> str:
+    """What the study of the field foretells of the published numbers, and whether these come out."""
+    found = sentences.predictions_of(results)
+    rows = []
+    for one in found:
+        number = signed if one.difference else mm
+        mark = f" {ONE_PRIOR}" if one.one_prior else ""
+        interval = "–" if one.verdict == stats.FEW else f"{number(one.low)} to {number(one.high)}{mark}"
+        verdict = f"{one.verdict}, {one.sign} sign" if one.difference else one.verdict
+        rows.append([one.name, one.region, number(one.here), interval, number(one.published), verdict])
+    known = [source for method, source in sentences.FORETOLD.items() if method in results.methods]
+    sources = listed(list(dict.fromkeys(cite(sentences.published(results, *source)) for source in known)))
+    caption = (
+        f"What {sentences.heads(len(results.subjects))} of the study `{results.study}` foretell of errors on H3DS, in mm "
+        f"(toolbox protocol, {count(results.views[0])} photographs). A hit: the {stats.LEVEL:.0%} interval of what was measured "
+        "here, over heads and priors, holds the published number, whose own interval is not known; a wide interval is hit easily."
+        f" Published: {sources}."
+    )
+    caption += f" {ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
+    header = ["Prediction", "Region", "here", "interval", "published", "verdict"]
+    return grid(header, rows, anchor(results, "predictions"), caption)
+
+
+def settings(results: Results) -> str:
+    """Each setting of the published program, of the methods below each heading, and what a change of it is for."""
+    fits: dict[str, dict[str, dict[str, None]]] = {}
+    for method in results.methods:
+        grouped = any(heading(results, one) for one in results.methods)
+        if "shape" in (fit := fit_of(results, method) if not grouped else entry(results, method).get("fit", {})):
+            for name, words in engine.told(fit).items():
+                fits.setdefault(heading(results, method) or "here", {}).setdefault(name, {})[words] = None
+    if not fits:
+        raise ValueError(f"{results.study}.json: fit: the settings of a fit were expected")
+    theirs, rows = engine.told({}), []
+    for one in engine.SETTINGS:
+        published = theirs[one.name]
+        here = [" / ".join("the same" if words == published else words for words in of[one.name]) for of in fits.values()]
+        if any(words != "the same" for words in here):
+            rows.append([one.name, published, *here, one.purpose])
+    caption = (
+        "How the fits are set where they are not as in the published program {cite:p}`yariv2020`, and what each change is for."
+    )
+    return grid(["Setting", "published program", *fits, "what for"], rows, anchor(results, "engine"), caption)
+
+
+UNITS = {"deg": "°", "mm": " mm", "percent": " %", "ev": " EV"}  # by the ends of the names of amounts
+
+
+def amounts() -> str:
+    """How much goes wrong in the field, by what goes wrong together, and the reason of each amount."""
+    from heads.data import capture  # with what computes people, which the other tables do without
+
+    rows = []
+    for group, names in capture.GROUPS.items():
+        for i, name in enumerate(names):
+            rest, _, unit = name.rpartition("_")
+            what = (rest if unit in UNITS else name).replace("_", " ")
+            amount = f"{getattr(capture.FIELD, name):g}{UNITS.get(unit, '')}"
+            rows.append([f"**{group}**" if i == 0 else "", what, amount, capture.REASONS[name]])
+    caption = (
+        "What goes wrong in the field, and how much of it: standard deviations, for blur the root mean square, and for shine how "
+        "much is added to highlights of one. Each photograph has its own, but all share the focal length, the hair that differs "
+        "from the scan, and the shine."
+    )
+    return grid(["Together", "what", "amount", "because"], rows, "amounts", caption)
 
 
 # ---- numbers of photographs
