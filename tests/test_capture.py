@@ -263,7 +263,8 @@ def test_amounts_are_those_of_the_preset_but_for_what_is_given_times_the_strengt
 def test_a_group_alone_leaves_the_others_as_in_the_studio_and_every_amount_is_in_one_group() -> None:
     assert sorted(name for group in capture.GROUPS.values() for name in group) == sorted(vars(STUDIO))
     both = capture.chosen("field", strength=2.0, only=["exposure", "shine"])
-    assert both == replace(STUDIO, exposure_ev=0.3, white_balance_percent=8.0, shine=4.0)
+    twice = {name: 2 * getattr(FIELD, name) for name in ("exposure_ev", "white_balance_percent", "shine")}
+    assert both == replace(STUDIO, **twice)
     assert capture.chosen("field", only=list(capture.GROUPS)) == capture.chosen("field", only=[]) == FIELD
     assert capture.chosen("field", {"blur_mm": 9.0}, only=["hair"]) == replace(
         STUDIO, hair_mm=FIELD.hair_mm, hair_moves_mm=FIELD.hair_moves_mm, blur_mm=9.0

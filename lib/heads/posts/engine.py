@@ -130,6 +130,12 @@ SETTINGS = (
         "neither exposure nor white balance has to be explained by paint or shape: a gain of each photograph's red, green and "
         "blue is learned with the head",
     ),
+    Setting(
+        "the prior where nothing looks",
+        ("hold_weight",),
+        lambda fit: f"its surface is held there, weight {fit['hold_weight']:g}" if fit.get("hold_weight") else "nothing holds it",
+        "what no photograph shows is left to the prior, and not to how the prior happened to be trained",
+    ),
     Setting("optimizer", ("muon_step_size", "muon_colour_step_size"), _optimizer, "fewer steps are needed"),
     Setting(
         "step sizes",
