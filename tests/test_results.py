@@ -66,6 +66,20 @@ def test_an_invalid_description_is_named(tmp_path: Path, text: str) -> None:
         results.read_about(tmp_path / "study.json")
 
 
+def test_scores_may_be_missing_from_other_numbers_of_photographs_and_of_what_nothing_saw(tmp_path: Path) -> None:
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / "published.csv").write_bytes((ROOT / "blog" / "published.csv").read_bytes())
+    table = invented.part("views")
+    table.insert(list(table).index("seconds"), "novel_ssim", np.where(table["views"] < 32, 0.5, np.nan))
+    table.insert(list(table).index("seconds"), "head_unseen_mm", np.where(table.index % 2, 7.0, np.nan))
+    invented.write(tmp_path, "views", table)
+    assert {"novel_ssim", "head_unseen_mm"} <= set(results.read(tmp_path, "views").scores)
+    table.loc[table.index[0], "novel_ssim"] = np.nan  # of one run from three photographs
+    invented.write(tmp_path, "views", table)
+    with pytest.raises(ValueError, match=r"views\.csv: at least one row with status ok"):
+        results.read(tmp_path, "views")
+
+
 def test_a_score_that_one_method_lacks_altogether_is_allowed(tmp_path: Path) -> None:
     table = invented.part("carry")
     table["head_toolbox_mm"] = table["head_toolbox_mm"].mask(table["method"] == "idr")
