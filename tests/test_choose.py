@@ -73,7 +73,9 @@ def slow_loss(tensors: dict[str, torch.Tensor], scene: Scene, view: int) -> dict
 
 
 def test_the_loss_of_a_photograph_is_that_of_marching_along_every_ray(ellipsoid_scene: Scene, fitted: Reconstruction) -> None:
-    found = choose.photograph_loss(fitted.tensors, choose.only(ellipsoid_scene, [1]), replace(CONFIG, grid=64))
+    found = choose.photograph_loss(
+        fitted.tensors, choose.only(ellipsoid_scene, [1]), replace(CONFIG, grid=64, gain_step_size=0.0)
+    )
     expected = slow_loss(fitted.tensors, ellipsoid_scene, 1)
     assert found["rgb"] == pytest.approx(expected["rgb"], rel=0.03)
     assert found["mask"] == pytest.approx(expected["mask"], rel=0.1)
@@ -94,6 +96,33 @@ def test_the_loss_of_all_photographs_is_the_mean_of_those_of_each(ellipsoid_scen
     whole = choose.photograph_loss(fitted.tensors, ellipsoid_scene, CONFIG)["loss"]
     each = [choose.photograph_loss(fitted.tensors, choose.only(ellipsoid_scene, [view]), CONFIG)["loss"] for view in range(5)]
     assert sum(each) / 5 == pytest.approx(whole, rel=1e-5)
+
+
+def test_the_loss_sees_no_exposure_where_gains_are_learned(ellipsoid_scene: Scene, fitted: Reconstruction) -> None:
+    def loss(channels: float | list[float], config: idr.Config) -> dict[str, float]:
+        lit = replace(ellipsoid_scene, images=ellipsoid_scene.images * torch.tensor(channels))
+        return choose.photograph_loss(fitted.tensors, choose.only(lit, [4]), config)
+
+    published = replace(CONFIG, gain_step_size=0.0)
+    same, plain = loss(1.0, CONFIG), loss(1.0, published)
+    for channels in (1.2, [1.3, 1.0, 0.8]):
+        assert loss(channels, CONFIG) == pytest.approx(same, rel=1e-3)
+        assert loss(channels, published)["rgb"] > 1.5 * plain["rgb"]
+    assert same["mask"] == plain["mask"]
+    for factor in (0.9, 0.97, 1.0, 1.03, 1.1):
+        assert same["rgb"] < 1.001 * loss(factor, published)["rgb"]
+
+
+def test_each_photograph_has_an_exposure_of_its_own(ellipsoid_scene: Scene, fitted: Reconstruction) -> None:
+    lit = replace(ellipsoid_scene, images=ellipsoid_scene.images * torch.linspace(0.6, 1.4, 5)[:, None, None, None])
+    alike = [choose.photograph_loss(fitted.tensors, scene, CONFIG) for scene in (ellipsoid_scene, lit)]
+    assert alike[1] == pytest.approx(alike[0], rel=1e-3)
+
+
+def test_a_surface_that_no_photograph_sees_has_a_finite_loss(ellipsoid_scene: Scene, fitted: Reconstruction) -> None:
+    empty = replace(ellipsoid_scene, masks=torch.zeros_like(ellipsoid_scene.masks))
+    found = choose.photograph_loss(fitted.tensors, empty, CONFIG)
+    assert found["rgb"] == 0 and found["loss"] < float("inf")
 
 
 def test_a_photograph_is_held_out_if_nothing_else_is_said(ellipsoid_scene: Scene, starts: list[priors.Prior]) -> None:

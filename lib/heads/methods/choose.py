@@ -3,7 +3,8 @@
 The scan has no part in it. The photographs that a fit has used it explains about equally well from any start (LOG.md, on one
 person), so it is judged by one that it has not seen. What is compared is the loss of the photographs, `rgb + mask_weight * mask`
 (the eikonal term says nothing about them), over all pixels and at one sharpness `config.alpha`, because priors of other epochs
-are trained at others.
+are trained at others. Where fits learn the photographs' gains, a judging photograph is first brought to the exposure and white
+balance of the rendering, which nobody can know of one that was held out.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from torch.nn.utils import parametrize
 from heads import camera
 from heads.methods import idr, priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import sdf, trace, training
+from heads.surface import render, sdf, trace, training
 from heads.surface.colour import ColourNetwork
 
 EVERY = 2  # pixels, along rows and columns: every fourth pixel of a photograph is asked
@@ -103,6 +104,7 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
 
     `tensors` are those of a reconstruction (`geometry.*`, `colour.*`), `config.shape` that of its geometry. Means over every
     fourth pixel of every photograph, whatever its mask says: no pixel is drawn by chance, so that equal heads have equal losses.
+    With a `config.gain_step_size`, each channel of a photograph gets the factor with which its `rgb` is least.
     """
     device, generator = sdf.device(config.device), torch.Generator().manual_seed(0)
     saved = priors.Prior("reconstruction", config.shape, 0, tensors)
@@ -121,8 +123,12 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
     row, column = torch.meshgrid(torch.arange(0, height, EVERY), torch.arange(0, width, EVERY), indexing="ij")
     pixels = torch.stack([column, row], dim=-1).reshape(-1, 2).float()
     origins, directions = camera.rays(scene.px_from_cam, scene.unit_from_cam, pixels.expand(len(scene.views), -1, 2))
-    colours = (scene.images[:, ::EVERY, ::EVERY] * 2 - 1).reshape(-1, 3)
-    mask = scene.masks[:, ::EVERY, ::EVERY].flatten()
+    photographs, masks = scene.images[:, ::EVERY, ::EVERY], scene.masks[:, ::EVERY, ::EVERY]
+    if config.gain_step_size:
+        fewer = torch.tensor([1 / EVERY, 1 / EVERY, 1])[:, None] * scene.px_from_cam
+        drawn = render.render(geometry, colour, fewer, scene.unit_from_cam, (masks.shape[1], masks.shape[2]), grid=config.grid)
+        photographs = photographs * _factors(drawn.images, photographs, drawn.hit & masks)
+    colours, mask = (photographs * 2 - 1).reshape(-1, 3), masks.flatten()
     origins, directions = origins.flatten(0, 1), directions.flatten(0, 1)
     view = torch.arange(len(scene.views)).repeat_interleave(len(mask) // len(scene.views))
     nobody = torch.zeros((len(mask), 0), dtype=torch.long)  # is each pixel compared with
@@ -139,6 +145,18 @@ def photograph_loss(tensors: dict[str, Tensor], scene: Scene, config: idr.Config
             sums = {name: total + terms[name].item() * len(batch.mask) for name, total in sums.items()}
     means = {name: total / len(mask) for name, total in sums.items()}
     return {"loss": means["rgb"] + config.mask_weight * means["mask"]} | means
+
+
+def _factors(shown: Tensor, photographs: Tensor, counts: Tensor) -> Tensor:
+    """What makes `photographs` most alike to those `shown` (V, H, W, 3) where it `counts` (V, H, W): (V, 1, 1, 3), 1 if nowhere.
+
+    The sum of absolute differences is least at the median of the ratios, weighted by what they are the ratios to.
+    """
+    weights = (photographs * counts[..., None]).flatten(1, 2)
+    ratios, order = (shown.flatten(1, 2) / photographs.flatten(1, 2).clamp(min=1e-6)).sort(dim=1)
+    below = weights.gather(1, order).cumsum(dim=1)
+    middle = (below < below[:, -1:] / 2).sum(dim=1, keepdim=True)
+    return ratios.gather(1, middle).where(below[:, -1:] > 0, 1.0)[:, None]
 
 
 def only(scene: Scene, chosen: Sequence[int]) -> Scene:
