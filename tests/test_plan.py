@@ -699,7 +699,7 @@ def test_the_study_of_disturbances_has_each_group_and_all_at_two_strengths_on_pe
     study = plan.read(ROOT / "config" / "disturbances.yaml")
     assert study.subjects == plan.read(ROOT / "config" / "validation.yaml").subjects and study.views == [3]
     for other in (ROOT / "config").glob("*.yaml"):
-        if other.stem not in ("validation", "disturbances"):
+        if other.stem not in ("validation", "calibration", "disturbances"):
             assert not set(plan.read(other).subjects) & set(study.subjects)
     sources, groups = study.described()["sources"], ("cameras", "outlines", "exposure", "noise", "motion", "hair", "shine")
     told = {name: (one["capture"], one["only"], one["strength"], one["seed"]) for name, one in sources.items()}

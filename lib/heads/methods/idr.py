@@ -448,9 +448,10 @@ def fit(
             cameras = (scene.masks.to(device), scene.px_from_cam.to(device), scene.unit_from_cam.to(device))
             held = surface[consistency.unseen(surface, *cameras, rows if grid is None else grid)]
         chosen, others = pixels.choose(step, generator)
-        of_held = torch.randint(max(1, len(held)), (config.rays // 4 * bool(len(held)),), generator=generator)
         alpha = torch.tensor(alpha_at(config, epoch_at(step)))
-        terms = recorded((side, step >= frozen), chosen, others, in_cube(config, generator), alpha, held[of_held.to(device)])
+        uniform = in_cube(config, generator)
+        of_held = torch.randint(max(1, len(held)), (config.rays // 4 * bool(len(held)),), generator=generator).to(device)
+        terms = recorded((side, step >= frozen), chosen, others, uniform, alpha, held[of_held])
         return {"epoch": epoch_at(step), **terms}
 
     def check(losses: dict[str, float]) -> str:
