@@ -58,7 +58,7 @@ def test_judges_have_a_column_for_each_score_and_a_dash_where_a_method_has_none(
         table.insert(place, name, column)
     table.loc[table["method"] == "baseh3d", "novel_psnr_db"] = np.nan
     said = tables.judges(study(table), "face")
-    assert "| Method | normals, median ° |" in said and "| IDR | 11.0 |" in said and "| BaseH3D-Net | 6.0 |" in said
+    assert "| Method | median angle |" in said and "| IDR | 11.0 |" in said and "| BaseH3D-Net | 6.0 |" in said
     said = tables.judges(study(table), "novel")
     assert "| IDR | 21.1 |" in said and "BaseH3D-Net" not in said and "means over three heads" in said
 

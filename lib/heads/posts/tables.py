@@ -110,13 +110,13 @@ def table2(results: Results, with_published: bool = True) -> str:
 
 
 JUDGES = {  # a score -> what heads its column, and the decimals
-    "accuracy_mm": ("accuracy, mm", 2),
-    "f1_at_1mm": ("F1 at 1 mm", 2),
-    "f1_at_5mm": ("F1 at 5 mm", 2),
-    "normals_median_deg": ("normals, median °", 1),
-    "normals_mean_deg": ("normals, mean °", 1),
-    "seen_mm": ("seen, mm", 2),
-    "unseen_mm": ("unseen, mm", 2),
+    "accuracy_mm": ("accuracy", 2),
+    "f1_at_1mm": ("F1, 1 mm", 2),
+    "f1_at_5mm": ("F1, 5 mm", 2),
+    "normals_median_deg": ("median angle", 1),
+    "normals_mean_deg": ("mean angle", 1),
+    "seen_mm": ("seen", 2),
+    "unseen_mm": ("unseen", 2),
     "psnr_db": ("PSNR, dB", 1),
     "ssim": ("SSIM", 2),
 }
@@ -132,13 +132,13 @@ def judges(results: Results, region: str) -> str:
             cells = [f"{numbers[key].mean():.{digits}f}" if len(numbers[key]) else "–" for key, (_, digits) in known.items()]
             rows.append([label(results, method), *cells])
     said = {
-        "face": "The face by the other judges, rigid: distance from the reconstruction to the scan (accuracy), F1, normals, and "
-        "the distance from what photographs saw of it.",
-        "head": "The head by the other judges, rigid: distance from the reconstruction to the scan (accuracy), F1, normals, and "
-        "the distance from what photographs saw of the scan and from what none saw.",
+        "face": "The face by the other judges, rigid: distance from the reconstruction to the scan (accuracy, mm), F1, angle "
+        "between the normals (degrees), and distance from what photographs saw of the scan (mm).",
+        "head": "The head by the other judges, rigid: distance from the reconstruction to the scan (accuracy, mm), F1, angle "
+        "between the normals (degrees), and distance from what photographs saw of the scan, and from what none saw (mm).",
         "novel": "Colours in photographs that were held out, inside their masks, each channel scaled to the photograph.",
     }
-    views = f"{count(results.views[0])} photographs, means over {sentences.heads(len(results.subjects))}."
+    views = f"{sentences.capital(count(results.views[0]))} photographs, means over {sentences.heads(len(results.subjects))}."
     return grid(
         ["Method", *(said for said, _ in known.values())], rows, anchor(results, f"judges-{region}"), f"{said[region]} {views}"
     )
