@@ -512,4 +512,4 @@ def render(
     geometry = priors.network(fitted, generator=torch.Generator()).to(device)
     colour = ColourNetwork(replace(config, shape=prior.shape).colour_shape, torch.Generator()).to(device)
     colour.load_state_dict(priors.part(fitted, "colour"))
-    return rendering.render(geometry, colour, px_from_cam, unit_from_cam, size_px)
+    return rendering.render(geometry, colour, px_from_cam, unit_from_cam, size_px, grid=2 * config.grid)
