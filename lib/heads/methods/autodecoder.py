@@ -60,7 +60,7 @@ class Config:
 
 
 PAPER = Config()
-PUBLISHED = replace(PAPER, shape=sdf.Shape(width=64, depth=4, feature=64, code=64), steps=4000, points=64)  # idr.PUBLISHED's size
+PUBLISHED = replace(PAPER, shape=sdf.Shape(width=64, depth=4, feature=64, code=64), steps=4000, points=64)  # a laptop's
 LAPTOP = Config(
     shape=sdf.Shape(width=128, depth=4, feature=64, code=64),
     steps=4000,
