@@ -288,7 +288,7 @@ def test_a_claim_that_one_study_did_not_try_or_tried_on_too_few_heads_is_no_verd
 def test_the_figure_of_claims_has_each_prior_against_no_prior_and_a_band_of_what_does_not_matter() -> None:
     studio, field = study("studio"), study("field")
     lines = tables.claim_lines(studio, field)
-    labels = ["BaseH3D-Net, as published", "H3D-Net, as published", "BaseH3D-Net", "H3D-Net"]
+    labels = ["BaseH3D-Net as published", "H3D-Net as published", "BaseH3D-Net", "H3D-Net"]
     assert list(lines) == ["face", "head"] and list(lines["face"]) == ["studio", "field"]
     assert all(list(rows["label"]) == labels for of_region in lines.values() for rows in of_region.values())
     pair = sentences.compare(field, "h3dnet", "idr", "head")

@@ -653,51 +653,52 @@ def test_the_default_study_is_one_prior_and_four_others_in_three_views_by_both_m
     assert (starts["idr"], starts["baseh3d"]) == ("", "single")
 
 
-def test_the_reference_studies_ask_for_nine_priors_ten_heads_and_3_to_32_photographs() -> None:
-    methods, views, nine = (plan.read(ROOT / "config" / f"{name}.yaml") for name in ("methods", "views", "priors"))
-    assert len(methods.subjects) == len(nine.subjects) == 10 and views.views == [3, 4, 8, 16, 32]
-    scans = sorted((job.parameters["subject"], job.parameters["epochs"]) for job in nine.stage("prior"))
-    assert scans == sorted((s, e) for s in ("nora", "omar", "pia") for e in (500, 1000, 2000))
-    assert {fit.row["prior"] for fit in nine.stage("fit")} == {"", *(job.folder.name for job in nine.stage("prior"))}
-    assert [job.row["subject"] for job in nine.stage("choose")] == nine.subjects
-    seeds = [fit.row["seed"] for fit in methods.stage("fit") if "seed" in fit.parameters]
-    assert seeds.count(0) == seeds.count(1) == 10 * 5
+def test_the_studies_of_the_posts_ask_for_the_same_in_the_studio_and_in_the_field_and_for_sampled_priors() -> None:
+    studio, field = (plan.read(ROOT / "config" / f"{name}.yaml") for name in ("studio", "field"))
+    apart = {key: value for key, value in field.described()["data"].items() if value != studio.described()["data"][key]}
+    assert apart == {"capture": "field"} and len(studio.subjects) == 10
+    for one, other in zip(studio.jobs.values(), field.jobs.values(), strict=True):
+        said = {key: str(value).replace("/field/", "/studio/") for key, value in other.parameters.items() if key != "capture"}
+        assert one.stage == "table" or said == {key: str(value) for key, value in one.parameters.items()}
+    trained = [(job.parameters["subject"], job.parameters.get("seed", 0)) for job in studio.stage("prior") if _improved(job)]
+    people = [person for person, _ in trained]
+    assert len(set(people)) >= 5 and sum(people.count(person) >= 3 for person in set(people)) >= 2
+    crossed = {(fit.row["subject"], fit.row["prior"]) for fit in studio.stage("fit") if fit.row["method"] == "baseh3d"}
+    assert len(crossed) == len(studio.subjects) * len(trained) == 90
+
+
+def _improved(job: plan.Job) -> bool:
+    """Whether it is a prior of one head that the methods as improved here start from."""
+    return "epochs" in job.parameters and job.parameters["preset"] == "LAPTOP"
+
+
+def test_the_study_of_priors_has_nine_of_one_head_and_their_parts_and_chooses_among_three() -> None:
+    study = plan.read(ROOT / "config" / "priors.yaml")
+    scans = sorted((job.parameters["subject"], job.parameters["epochs"]) for job in study.stage("prior") if _improved(job))
+    assert scans == sorted((s, e) for s in ("nora", "omar", "pia") for e in (500, 1000, 2000)) and len(study.subjects) == 10
+    assert [job.row["subject"] for job in study.stage("choose")] == study.subjects
+    ways = {(fit.row["method"], fit.row["name"]): tuple(fit.parameters.get("carry", ())) for fit in study.stage("fit")}
+    assert ways["baseh3d", ""] == ways["average", ""] == ways["h3dnet+colour", ""] == ("geometry", "colour")
+    assert ways["baseh3d", "moments"] == ("geometry", "colour", "moments") and ways["baseh3d", "colour"] == ("colour",)
+    assert ways["baseh3d", "geometry"] == ways["h3dnet+colour", "geometry"] == ("geometry",)
 
 
 def test_fits_that_several_studies_have_are_the_same_in_all() -> None:
-    """The parts of the reference study have the same data, priors and settings, so that their numbers can be set side by side."""
+    """They have the same data, priors and settings, so that `test_committed` can set their numbers side by side."""
     own: dict[str, dict[str, Any]] = {}
-    for name in ("methods", "views", "priors", "carry"):
-        for job in plan.read(ROOT / "config" / f"{name}.yaml").stage("data", "prior", "fit"):
-            said = {key: str(value).replace(f"runs/{name}/", "runs/") for key, value in job.parameters.items()}
-            known = own.setdefault(job.name, said)
-            shared = {key: said[key] for key in said if not (job.stage == "data" and key == "views")}
-            assert {key: known[key] for key in shared} == shared, job.name
-
-
-def test_what_a_prior_carries_is_asked_in_the_same_way_in_both_lights() -> None:
-    varied, common = (plan.read(ROOT / "config" / f"{name}.yaml") for name in ("carry", "carry_common"))
-    assert [job.name for job in varied.stage("fit")] == [job.name for job in common.stage("fit")]
-    ways = ["idr", "baseh3d.one-500", *(f"baseh3d.one-500.{name}" for name in ("no-moments", "geometry", "colour"))]
-    ways += ["h3dnet+colour.heads-colour", "h3dnet+colour.heads-colour.geometry"]
-    assert {job.folder.name for job in common.stage("fit")} == {f"{one}.{way}.v3.s0" for one in common.subjects for way in ways}
-    lights = [{job.parameters.get("light", "varied") for job in study.stage("data")} for study in (varied, common)]
-    assert lights == [{"varied"}, {"common"}]
-    assert [study.jobs["prior/heads-colour"].parameters.get("light") for study in (varied, common)] == [None, "common"]
-
-
-def test_the_fits_with_either_tracing_differ_in_the_tracing_alone() -> None:
-    published, cached = (plan.read(ROOT / "config" / f"{name}.yaml") for name in ("tracing", "tracing_cached"))
-    assert len(published.stage("fit")) == len(cached.stage("fit")) == 20
-    for one, other in zip(published.stage("fit"), cached.stage("fit"), strict=True):
-        moved = {key: str(value).replace("tracing_cached", "tracing") for key, value in other.parameters.items() if key != "fit"}
-        assert moved == {key: str(value) for key, value in one.parameters.items() if key != "fit"}
-        assert (one.parameters["fit"], other.parameters["fit"]) == ({"tracer": "published"}, {"tracer": "cached"})
+    for names in (("studio", "priors"), ("field", "views")):
+        for name in names:
+            for job in plan.read(ROOT / "config" / f"{name}.yaml").stage("data", "prior", "fit"):
+                said = {key: str(value).replace(f"runs/{name}/", "runs/") for key, value in job.parameters.items()}
+                said |= {"fit": ""} if job.parameters.get("preset") == "PUBLISHED" else {}  # one says what is so without saying
+                known = own.setdefault(f"{names[0]} {job.name}", said)
+                shared = {key: said[key] for key in said if not (job.stage == "data" and key == "views")}
+                assert {key: known[key] for key in shared} == shared, job.name
 
 
 def test_the_study_of_disturbances_has_each_group_and_all_at_two_strengths_on_people_who_are_never_tested() -> None:
     study = plan.read(ROOT / "config" / "disturbances.yaml")
-    assert study.subjects == plan.read(ROOT / "config" / "validation.yaml").subjects and study.views == [3]
+    assert study.subjects == plan.read(ROOT / "config" / "calibration.yaml").subjects and study.views == [3]
     for other in (ROOT / "config").glob("*.yaml"):
         if other.stem not in ("validation", "calibration", "disturbances"):
             assert not set(plan.read(other).subjects) & set(study.subjects)
@@ -724,7 +725,7 @@ def test_the_study_of_h3ds_is_on_its_official_ten_at_the_published_sizes() -> No
         ("h3ds", "data/h3ds", "v2")
     }
     assert {job.parameters["subject"] for job in data} - ten == {"168f8ca5c2dce5bc", "1141a3328d7e9c4e", "3219815d5a1e7be3"}
-    assert study.views == plan.read(ROOT / "config" / "views.yaml").views
+    assert study.views == [3, 4, 8, 16, 32]
     assert {job.parameters["fit"]["device"] for job in study.stage("fit")} == {"cuda"}
 
 

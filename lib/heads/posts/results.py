@@ -354,8 +354,8 @@ def fit_of(results: Results, method: str = "") -> dict[str, Any]:
 
 
 def short(results: Results, method: str) -> str:
-    """A method's label without its heading, below which it stands: `IDR` for `IDR, as published`."""
-    return label(results, method).removesuffix(f", {heading(results, method)}")
+    """A method's label without its heading, below which it stands: `IDR` for `IDR as published`."""
+    return label(results, method).removesuffix(f" {heading(results, method)}")
 
 
 def matters(results: Results | None, region: str) -> float:
