@@ -1,6 +1,6 @@
 """How well heads come out that are harder than the built-in ones: `python benchmarks/generality.py` prints a table.
 
-Two people of config/validation.yaml are each photographed three times as they are, and once more with one thing changed: skin,
+Two people of config/calibration.yaml are each photographed three times as they are, and once more with one thing changed: skin,
 hair and cloth without fine texture; no hair; a single lamp from the side; cameras so near that the frame cuts the bust off. Each
 is reconstructed from a sphere. Errors are in mm, those of normals in degrees, the median over the face; nothing here is a test.
 """

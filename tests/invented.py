@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from heads.posts import plots, results
 from heads.study import plan
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("methods", "views", "priors", "carry")  # studies that come from one run, and have no stages of their own
 FIRST = {"idr": "", "baseh3d": "one-500", "average": "mean", "h3dnet": "heads", "h3dnet+colour": "heads-colour"}  # priors
 TEN = ("anna", "boris", "carla", "david", "elif", "farid", "greta", "hiro", "ines", "jamal")
 OWNERS = {"one": "nora", "two": "omar", "three": "pia"}
@@ -94,7 +94,7 @@ def whole() -> pd.DataFrame:
 
 
 def part(name: str) -> pd.DataFrame:
-    """A study of the posts as rows of `whole`: `methods`, `views` (five heads), `priors` or `carry` (five heads)."""
+    """Some rows of `whole`: `methods`, `views` (five heads), `priors` or `carry` (five heads)."""
     table = whole()
     main = (table["name"] == "") & (table["prior"] == table["method"].map(FIRST))
     five, three = table["subject"].isin(TEN[:5]) & (table["seed"] == 0), table["views"] == 3
@@ -133,15 +133,6 @@ def carry() -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def tracing() -> pd.DataFrame:
-    """Fits of IDR and BaseH3D-Net from three photographs, traced as published: 0.1 mm less on the face, three times slower."""
-    table = part("methods")
-    table = table[table["method"].isin(["idr", "baseh3d"]) & (table["seed"] == 0)].copy()
-    table["seconds"] *= 3
-    table["face_rigid_mm"] -= 0.1
-    return table
-
-
 SOURCES = {  # of disturbed photographs: what is wrong, how strongly, and what that adds to the face's error (mm) of IDR
     "none": ([], 0.0, 0.0),
     "noise": (["noise"], 1.0, 0.1),
@@ -171,7 +162,7 @@ def disturbed_about() -> dict[str, Any]:
     return about() | {"data": sources["none"], "sources": sources}
 
 
-def about(light: str = "varied") -> dict[str, Any]:
+def about() -> dict[str, Any]:
     """What results/STUDY.json says."""
     scans = {
         f"{name}-{epochs}": {"notebook": "02_prior", "subject": owner, "views": 32, "epochs": epochs, "seed": 0}
@@ -186,7 +177,7 @@ def about(light: str = "varied") -> dict[str, Any]:
         "single": {"notebook": "02_prior", "subject": "eve", "views": 32, "epochs": 500},
     }
     return {
-        "data": {"notebook": "01_data", "kind": "synthetic", "seed": 77, "size": 256, "photographs": 40, "light": light},
+        "data": {"notebook": "01_data", "kind": "synthetic", "seed": 77, "size": 256, "photographs": 40, "light": "varied"},
         "every": {"preset": "SMOKE"},
         "priors": scans | others,
         "methods": {method: entry(method) for method in ENTRIES},
@@ -217,49 +208,59 @@ POSTS = {  # the face's error (rigid, mm) of a method in the studio and in the f
     "h3dnet-published": (1.2, 1.3),
     "idr": (1.0, 1.5),
     "baseh3d": (0.98, 1.2),
+    "average": (1.2, 1.4),
     "h3dnet": (1.15, 1.25),
+    "h3dnet+colour": (0.8, 1.1),
     "hull": (3.0, 3.5),
 }
 CALIBRATION = {("", 3): 2.5, ("", 32): 1.0, ("studio", 3): 2.0}  # the face's error (rigid, mm) by entry and number of photographs
+CARRIED = {"moments": 0.0, "geometry": 0.05, "colour": 0.1}  # what is added without, or with, a part of the prior
 
 
 def posts(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The study `studio`, `field` or `calibration` of config/: its table of runs, and what results/STUDY.json says of it.
+    """A study of config/ that the posts read: its table of runs, and what results/STUDY.json says of it.
 
-    The heads add 0.0, 0.05, 0.1, ... mm to the face's error, each later person of a prior 0.02, a fit's seed 0.01, and chance,
-    which is of the head and the method, up to 0.15 more or less.
+    The heads add 0.0, 0.05, 0.1, ... mm to the face's error, each later person of a prior 0.02, a thousand epochs of it 0.1, a
+    fit's seed 0.01, a part of a prior `CARRIED`, a disturbance 0.1 times its strength; twice the photographs take away 0.1; and
+    chance, which is of the head and the method, is up to 0.15 more or less.
     """
     study = plan.read(ROOT / "config" / f"{name}.yaml")
     described, found = json.loads(json.dumps(study.described())), []
-    people = list(dict.fromkeys(prior.get("subject", "") for prior in described["priors"].values()))
+    priors, sources = described["priors"], described["sources"]
+    people = list(dict.fromkeys(prior.get("subject", "") for prior in priors.values()))
     for job in study.stage("fit"):
-        of = job.row
-        face = CALIBRATION[of["name"], of["views"]] if name == "calibration" else POSTS[of["method"]][name == "field"]
-        person = described["priors"].get(of["prior"], {}).get("subject", "")
-        i = study.subjects.index(of["subject"])
-        face += 0.05 * i + 0.01 * of["seed"] + (0.02 * people.index(person) if person else 0.0)
+        of, field = dict(job.row), described["data"].get("capture") == "field"
+        views, seen = of["views"] or 3, sources.get(of.get("data", ""), {})
+        face = CALIBRATION[of["name"], views] if name == "calibration" else POSTS[of["method"]][field] - 0.1 * np.log2(views / 3)
+        prior = priors.get(of["prior"], {})
+        face += 0.02 * people.index(prior["subject"]) + prior["epochs"] / 10000 if prior.get("subject") else 0.0
+        face += CARRIED.get(of["name"], 0.0) + (0.1 * seen["strength"] if seen.get("capture") == "field" else 0.0)
+        face += 0.05 * study.subjects.index(of["subject"]) + 0.01 * of["seed"]
         face += 0.3 * (zlib.crc32(f"{of['subject']} {of['method']} {name}".encode()) / 2**32 - 0.5)
-        found.append(row(of["subject"], of["method"], of["prior"], face, views=of["views"], seed=of["seed"], name=of["name"]))
+        found.append(row(of.pop("subject"), of.pop("method"), of.pop("prior"), face, **of))
     for one in described["methods"].values():
         config = idr.PRESETS[one["parameters"].get("preset", study.raw["every"]["preset"])]
         one["fit"] = {} if one["notebook"] == "09_visual_hull" else json.loads(json.dumps(asdict(config)))
+    learned = {"shape": {"width": 32, "depth": 3, "code": 8}, "loss": "igr", "normal_weight": 0.1, "steps": 200, "points": 64}
+    for one in priors.values():
+        one |= {"config": learned | {"heads": 4}} if one["notebook"] == "06_autodecoder" else {}
     first = next(iter(described["methods"].values()))["fit"]
     return pd.DataFrame(found), described | {"fit": first}
 
 
-def write(root: Path, study: str, table: pd.DataFrame, light: str = "varied", trials: pd.DataFrame | None = None) -> None:
-    """The committed results of a study below `root`; with `trials`, it chooses priors."""
+def write(
+    root: Path, study: str, table: pd.DataFrame, trials: pd.DataFrame | None = None, said: dict[str, Any] | None = None
+) -> None:
+    """The committed results of a study below `root`, with what its JSON says (`about`); with `trials`, it chooses priors."""
     folder = root / "results"
     folder.mkdir(exist_ok=True)
     table.to_csv(folder / f"{study}.csv", index=False)
-    if study not in PARTS:
-        stages = pd.DataFrame({"stage": ["01_data", "03_reconstruct"], "runs": [4, 6], "seconds": [12.0, 187.0]})
-        stages.to_csv(folder / f"{study}_stages.csv", index=False)
+    stages = pd.DataFrame({"stage": ["01_data", "03_reconstruct"], "runs": [4, 6], "seconds": [12.0, 187.0]})
+    stages.to_csv(folder / f"{study}_stages.csv", index=False)
     choose = {} if trials is None else {"priors": list(dict.fromkeys(trials["prior"])), "share": 0.2, "held_out": True}
-    origin = {"from": "rows of one run"} if study in PARTS else {}
     if trials is not None:
         trials.to_csv(folder / f"{study}_trials.csv", index=False)
-    (folder / f"{study}.json").write_text(json.dumps(about(light) | {"choose": choose} | origin))
+    (folder / f"{study}.json").write_text(json.dumps((about() if said is None else said) | {"choose": choose}))
 
 
 def write_lesson(root: Path) -> None:
@@ -272,47 +273,52 @@ def write_lesson(root: Path) -> None:
             found.append([start, step, network, 0.91 if bad else 0.12, not bad, 0.13 if bad else 0.9, 0.3, 8.2 if bad else 0.25])
     found.append(["distilled", 300, "mean", 0.11, True, 0.97, 0.01, 0.21])
     columns = ["start", "step", "network", "inside_share", "surface", "iou", "l1", "first_loss"]
-    pd.DataFrame(found, columns=columns).to_csv(root / "results" / "methods_mean.csv", index=False)
+    pd.DataFrame(found, columns=columns).to_csv(root / "results" / "priors_mean.csv", index=False)
 
 
 def draw(folder: Path, table: pd.DataFrame, extra: tuple[str, ...] = ()) -> None:
-    """Figures of a study, grey and small, and 3D heads for every subject."""
-    sphere = trimesh.creation.icosphere(subdivisions=3, radius=100)
-    grey = np.full((30, 90, 3), 120, np.uint8)
+    """Figures of a study, grey and small, and the same 3D head for every subject and method."""
     folder.mkdir(parents=True)
     subjects, methods = table["subject"].unique(), table["method"].unique()
     names = [f"{what}_{subject}.png" for what in ("photographs", "comparison") for subject in subjects]
-    for name in [*names, "contact_sheet.png", "losses.png", *extra]:
-        plots.save(grey, folder / name)
-    for subject, name in itertools.product(subjects, ("truth", *methods)):
-        plots.save(plots.interactive(sphere, title=name), folder / f"head_{subject}_{name}.json")
+    plots.save(np.full((30, 90, 3), 120, np.uint8), folder / "contact_sheet.png")
+    for name in [*names, "losses.png", *extra]:
+        shutil.copyfile(folder / "contact_sheet.png", folder / name)
+    names = [f"head_{subject}_{name}.json" for subject, name in itertools.product(subjects, ("truth", *methods))]
+    plots.save(plots.interactive(trimesh.creation.icosphere(subdivisions=3, radius=100), title="a head"), folder / names[0])
+    for name in names[1:]:
+        shutil.copyfile(folder / names[0], folder / name)
 
 
-EXTRA = (
-    "mean_average.png",
-    "heads_samples.png",
-    "heads_interpolation.png",
-    "heads_completion_points.png",
-    "heads_completion.png",
-)
+STUDIES = ("studio", "field", "calibration", "disturbances", "views", "priors")
+EXTRA = {
+    "studio": ("heads_samples.png", "heads_interpolation.png", "heads_completion_points.png", "heads_completion.png"),
+    "priors": ("mean_average.png", "priors.png", "epochs.png"),
+}
 
 
 def write_all(root: Path, errors: dict[str, tuple[float, ...]]) -> None:
     """The results and figures of every study that the posts read, below `root`; `errors` are those of `quick`."""
     small = quick(errors)
     draw(root / "figures" / "quick", small)
-    draw(root / "figures" / "methods", part("methods"), EXTRA)
-    for name in ("priors.png", "epochs.png"):
-        plots.save(np.full((30, 90, 3), 120, np.uint8), root / "figures" / "priors" / name)
     write(root, "quick", small)
-    for name in PARTS:
-        write(root, name, part(name), trials=trials() if name == "priors" else None)
+    for name in STUDIES:
+        write_study(root, name)
     write_lesson(root)
     for name in ("bench", "bench_gpu"):
         bench().to_csv(root / "results" / f"{name}.csv", index=False)
-    write(root, "carry_common", carry(), light="common")
-    write(root, "tracing", tracing())
-    write(root, "tracing_cached", part("methods"))
+
+
+def write_study(root: Path, name: str) -> None:
+    """The results and figures of a study of `posts` below `root`."""
+    table, said = posts(name)
+    tried = None
+    if name == "priors":
+        rows = table[table["prior"].isin(["omar", "nora", "pia"]) & (table["name"] == "")]
+        loss = 1 + rows["face_rigid_mm"] / 10
+        tried = rows.assign(loss=loss, rgb=0.8 * loss, mask=0.002 * loss, fitted="5 31", judged="12")[list(results.TRIALS)]
+    write(root, name, table, tried, said)
+    draw(root / "figures" / name, table, EXTRA.get(name, ()))
 
 
 def bench() -> pd.DataFrame:

@@ -87,9 +87,9 @@ def test_a_method_as_published_differs_in_sizes_and_tracing_alone_and_an_improve
     )
 
 
-def test_settings_of_old_results_without_gains_and_groups_are_told_too() -> None:
-    found = results.read(ROOT, "methods")
-    assert "gain_step_size" not in found.about["fit"]
+def test_settings_without_gains_and_groups_are_told_too() -> None:
+    fit = {name: value for name, value in asdict(idr.LAPTOP).items() if name != "gain_step_size"}
+    found = Results("old", invented.quick({"idr": (1.0,), "baseh3d": (1.0,)}, ("ada",)), about=invented.about() | {"fit": fit})
     assert "gains" not in sentences.settings(found) and "rays a step: 1024 (published: 2048)" in sentences.settings(found)
     header, *rows = cells(tables.settings(found))
     assert header == ["Setting", "published program", "here", "what for"] and "rays a step" in [row[0] for row in rows]
@@ -172,17 +172,36 @@ def test_predictions_are_the_methods_that_were_not_calibrated_and_their_differen
     found = study("field")
     header, *rows = cells(tables.predictions(found))
     names = ["BaseH3D-Net", "H3D-Net", "BaseH3D-Net − IDR", "H3D-Net − IDR", "H3D-Net − BaseH3D-Net"]
-    assert header[-1] == "verdict" and [row[:2] for row in rows] == [
-        [name, region] for name in names for region in results.REGIONS
-    ]
+    assert header[-1] == "verdict"
+    assert [row[:3] for row in rows] == [[name, "3", region] for name in names for region in results.REGIONS]
     pair = sentences.compare(found, "baseh3d-published", "idr-published", "face", "toolbox")
-    assert rows[4][2:] == [stats.signed(pair.mean), stats.ends(pair), stats.signed(1.48 - 2.79), "miss, the same sign"]
-    assert pair.samples == (stats.Sample(3, 3),) and "†" not in rows[4][3] and "†" in rows[6][3]
+    assert rows[4][3:] == [stats.signed(pair.mean), stats.ends(pair), stats.signed(1.48 - 2.79), "miss, the same sign"]
+    assert pair.samples == (stats.Sample(3, 3),) and "†" not in rows[4][4] and "†" in rows[6][4]
     assert (
         sentences.predictions(found)
         .splitlines()[0]
         .startswith(f"{sentences.capital(stats.share(sum('hit' in row[-1] for row in rows), 10))} predictions ")
     )
+
+
+def test_other_numbers_of_photographs_are_foretold_too_and_the_calibrated_row_where_it_was_not_calibrated() -> None:
+    found = sentences.predictions_of(study("views"))
+    of_both = [(name, n) for n in (4, 8) for name in ("IDR", "H3D-Net", "H3D-Net − IDR")]
+    expected = [("H3D-Net", 3), ("H3D-Net − IDR", 3), *of_both]
+    assert [(one.name, one.views) for one in found] == [pair for pair in expected for _ in results.REGIONS]
+    assert found[4].published == 1.88 and found[9].published == 7.71 - 8.99
+    assert "on the face from eight photographs" in sentences.predictions(study("views"))
+
+
+def test_a_method_that_was_not_tried_with_every_number_of_photographs_is_told_with_those_it_has() -> None:
+    views = study("views")
+    assert "with 3, 4 and 8 photographs is" in sentences.more_photographs(views, "idr-published")
+    assert "with 3, 4, 8 and 32 photographs is" in sentences.more_photographs(views, "idr")
+    gains = tables.gain_lines(views, "rigid", "idr")["face"]
+    assert {name: list(rows["views"]) for name, rows in gains.items()} == {
+        "BaseH3D-Net": [3, 4, 8, 32],
+        "H3D-Net": [3, 4, 8, 32],
+    }
 
 
 def test_predictions_follow_the_published_numbers() -> None:

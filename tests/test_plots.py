@@ -263,6 +263,15 @@ def test_a_palette_of_256_colours_keeps_the_picture_and_makes_the_file_smaller(t
     assert np.abs(whole - small).mean() < 2
 
 
+def test_losses_of_long_fits_are_medians_and_of_very_different_lengths_over_the_share_of_the_steps() -> None:
+    long = [{"step": float(i), "rgb": i + 1.0} for i in range(6000)]
+    (axes,) = plots.losses({"long": long, "short": long[:240], "few": long[:12]}).axes
+    assert axes.get_xlabel() == "% of the steps" and [len(line.get_xdata()) for line in axes.lines] == [48, 48, 12]
+    assert axes.lines[0].get_ydata()[0] == 63 and max(np.asarray(axes.lines[0].get_xdata())) < 100
+    (alone,) = plots.losses({"long": long}).axes
+    assert alone.get_xlabel() == "step" and max(np.asarray(alone.lines[0].get_xdata())) > 5900
+
+
 def test_losses_without_a_history_say_so() -> None:
     with pytest.raises(ValueError, match="every history is empty"):
         plots.losses({"ada": []})

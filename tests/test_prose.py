@@ -47,7 +47,7 @@ STRUCTURAL = (  # numbers that nobody measured
     r"two\s+cores",  # the machine on which something was measured
 )
 EVALUATIVE = re.compile(
-    r"\b(?:better|worse|best|worst|good|bad|helps?|helped|harm\w*|hurts?|ahead|beats?|beaten|on\s+par|outperform\w*|improv\w+|"
+    r"\b(?:better|worse|best|worst|good|bad|helps?|helped|harm\w*|hurts?|ahead|beats?|beaten|on\s+par|outperform\w*|improv(?!ed\s+here\b)\w+|"
     r"superior|inferior|wins?|winner|gains?|faster|slower|more\s+accurate|less\s+accurate|"
     r"clear\s+difference|no\s+difference|as\s+well\s+as|far\s+(?:below|above)|(?:clearly|slightly|much)\s+(?:lower|higher|closer)|"
     r"excludes?\s+(?:zero|0)|significan\w+|mislead\w*|the\s+less\s+(?:it|there))\b",
@@ -270,7 +270,7 @@ def test_numbers_and_verdicts_are_found_in_prose_and_captions_and_nowhere_else(
 def test_a_source_that_says_another_number_is_seen() -> None:
     bench = "results/bench.csv: value, one, name=cached_tracing_step_s"
     assert holds("0.50", value(bench)) and not holds("0.51", value(bench)) and holds("496.5", value(f"{bench}, x 1000"))
-    assert value("config/quick.yaml: subjects, count") == 4 and value("results/methods.json: priors, heads, heads, one") == 120
+    assert value("config/quick.yaml: subjects, count") == 4 and value("results/studio.json: priors, heads, heads, one") == 120
     assert value("constant: heads.methods.idr.LAPTOP.rays") == 1024
     assert holds("10", "every ten seconds, at 2.0 GB") and holds("2", "at 2.0 GB") and not holds("1", "every ten seconds")
     assert stated("took 1,200.0 s") == "1200.0" and stated("on four other people") == "4"

@@ -106,7 +106,7 @@ class Config:
 
 
 PAPER = Config()
-PUBLISHED = replace(  # as published, but for the networks' sizes and the number of rays, which are a laptop's
+PUBLISHED = replace(  # as published, but for how rays are traced, the networks' sizes and the number of rays
     PAPER, shape=sdf.Shape(width=64, depth=4, feature=64), colour_width=64, colour_depth=3, rays=128, cell_mm=2.0
 )
 LAPTOP = Config(  # LOG.md says why, and what else was tried

@@ -210,11 +210,12 @@ def comparison(
         errors = [_painted(truth_mm, one, errors_mm[name], (0.0, limit_mm)) for one in truth_seen]
         rows.append([_painted(mesh, one, None, None) for one in seen(mesh)] + errors)
         said = [f"{part} {scores[name][f'{part}_rigid_mm']:.1f} mm" for part in ("face", "head")]
-        names.append("\n".join([name, *said]))
-    figure = _grid(rows, [*VIEWS], names, trim=True, beside=0.5)
+        names.append("\n".join([name.replace(" as ", "\nas "), *said]))
+    beside = 0.5 + 0.13 * (max(name.count("\n") for name in names) - 2)
+    figure = _grid(rows, [*VIEWS], names, trim=True, beside=beside)
     width, height = figure.get_size_inches()
     for text, (colour, mark) in zip(figure.texts[1:], _styles(meshes_mm, looks).values(), strict=False):  # titles follow names
-        at = [0.485 / width], [text.get_position()[1]]  # between the name and the pictures
+        at = [(beside - 0.015) / width], [text.get_position()[1]]  # between the name and the pictures
         figure.add_artist(Line2D(*at, color=colour, marker=mark, markersize=5.5, linestyle="none"))
     first = figure.axes[0].get_position()
     middle = (first.y0 + first.y1) / 2
@@ -304,11 +305,17 @@ def plain(axes: Axes, size: float, *, grid: Literal["both", "x", "y"] = "both") 
 
 
 def losses(histories: Mapping[str, Sequence[Mapping[str, float]]], looks: Mapping[str, int] | None = None) -> Figure:
-    """The losses of several fits over their steps: a panel for each term, a line for each fit, values on a log scale."""
+    """The losses of several fits over their steps: a panel for each term, a line for each fit, values on a log scale.
+
+    Of a long history, the median of each forty-eighth is drawn. Fits of very different lengths are drawn over the share of their
+    steps.
+    """
     named = (key for rows in histories.values() for row in rows for key in row)
     terms = [key for key in dict.fromkeys(named) if key not in ("step", "epoch", "alpha")]
     if not terms:
         raise ValueError("there are no losses to draw: every history is empty")
+    ends = {name: max((row["step"] for row in rows), default=0) for name, rows in histories.items()}
+    apart = max(ends.values()) > 3 * max(min(ends.values()), 1)
     below = 0.5 + 0.18 * -(-len(histories) // 4)  # inches for the axis and the legend
     figure = Figure(figsize=(7.2, 2.1 + below), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -317,6 +324,10 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]], looks: Mappin
     for axes, term in zip(panels, terms, strict=True):
         for (name, rows), (colour, mark) in zip(histories.items(), _styles(histories, looks).values(), strict=True):
             points = [(row["step"], row[term]) for row in rows if term in row and row[term] > 0]
+            if len(points) > 96:
+                points = [tuple(np.median(part, axis=0)) for part in np.array_split(points, 48)]
+            if apart:
+                points = [(100 * step / max(ends[name], 1), value) for step, value in points]
             if points:
                 few = {"marker": mark, "markersize": 3.5, "markevery": 0.25}  # a mark every quarter of the panel
                 axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, label=name, **few)
@@ -324,7 +335,7 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]], looks: Mappin
         axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1, 0.4)))
         axes.set_title(term, fontsize=9, color=INK)
-        axes.set_xlabel("step", fontsize=8, color=INK)
+        axes.set_xlabel("% of the steps" if apart else "step", fontsize=8, color=INK)
         plain(axes, 7)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
@@ -549,7 +560,8 @@ def strips(values: Mapping[str, Mapping[str, pd.Series]], looks: Mapping[str, in
             )
             beside = np.linspace(-0.16, 0.16, len(numbers)) if len(numbers) > 1 else np.zeros(1)
             axes.plot(i + beside, numbers, mark, color=colour, markersize=4.5, alpha=0.9, markeredgewidth=0)
-        axes.set_xticks(range(len(methods)), [name.replace(" ", "\n", 1) for name in methods])
+        size = 8.5 if len(methods) < 6 else 7.5
+        axes.set_xticks(range(len(methods)), [name.replace(" ", "\n") for name in methods], fontsize=size)
         axes.set_xlim(-0.6, len(methods) - 0.4)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("error, mm", fontsize=8.5, color=INK)

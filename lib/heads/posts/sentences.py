@@ -62,6 +62,7 @@ RELATIONS = {  # a verdict on a method against another, {}
     stats.FEW: "was tried on too few heads to be compared with {}",
 }
 CALIBRATED = "idr-published"  # by whose published errors the amounts of the field were set, so that these are not foretold
+CALIBRATED_AT = (3, 32)  # from these numbers of photographs
 FORETOLD = {  # a method as published in a study -> what published.csv calls it, and whose numbers
     CALIBRATED: ("idr", "h3ds"),
     "baseh3d-published": ("baseh3d", "polak2022"),
@@ -194,15 +195,6 @@ def conclusion(results: Results, first: str, second: str = "") -> str:
     return f"{said} It rests on {rests}.{alone}"
 
 
-def headline(results: Results, first: str, second: str = "") -> str:
-    """Both errors in mm with the verdict on each, the conclusion on the claim, and where the heads of the prior come from."""
-    second = second or baseline(results, first)
-    said = [versus(results, first, second, region) for region in REGIONS if comparable(results, first, second)]
-    return "\n\n".join(
-        filter(None, ["\n".join(f"- {one}" for one in said), conclusion(results, first, second), same_source(results, first)])
-    )
-
-
 def same_source(results: Results, method: str) -> str:
     """That the heads of a method's prior come from the generator of those that it reconstructs; empty where they do not."""
     if results.about.get("data", {}).get("kind") != "synthetic" or not first_prior(results, method):
@@ -260,20 +252,10 @@ def succeeded(results: Results, method: str) -> str:
     return f"{label(results, method)} reconstructed {stats.share(int(whole.sum()), len(whole))} heads without a failure."
 
 
-def against_published(results: Results, first: tuple[str, str], second: tuple[str, str]) -> str:
-    """What share of one method's error another leaves, here and in published numbers of the toolbox protocol.
-
-    `first` and `second` are (method, bibliography key of its published row); nothing where no head has both methods.
-    """
-    (one, _), (other, _) = first, second
-    if not comparable(results, one, other):
-        return ""
-    parts = []
-    for region in REGIONS:
-        here = compare(results, one, other, region, "toolbox").ratio
-        there = published(results, *first)[region] / published(results, *second)[region]
-        parts.append(f"{here:.2f} of {label(results, other)}'s error on the {region} (published, on H3DS: {there:.2f})")
-    return f"In the toolbox protocol, {label(results, one)} leaves {listed(parts)}."
+def has_published(results: Results, method: str, bib: str, views: int) -> bool:
+    """Whether there is a published row of a method from this source and number of photographs."""
+    rows = results.published
+    return bool(((rows["method"] == method) & (rows["bib"] == bib) & (rows["views"] == views)).any())
 
 
 def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Series:
@@ -372,12 +354,13 @@ def claims(studio: Results, field: Results, methods: Sequence[str] = (), protoco
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a study foretells of a published number: a mean error, or a difference of two, in mm.
+    """What a study foretells of a published number, from so many photographs: a mean error, or a difference of two, in mm.
 
     `low` and `high` are the ends of the interval here, NaN for too few heads; `one_prior` as in `stats.Paired`.
     """
 
     name: str
+    views: int
     region: str
     here: float
     low: float
@@ -398,24 +381,32 @@ class Prediction:
 
 def predictions_of(results: Results) -> list[Prediction]:
     """The published methods of `FORETOLD` as they come out here, in the toolbox protocol: their errors, and their differences."""
-    known = {method: source for method, source in FORETOLD.items() if method in results.methods}
-    theirs = {method: published(results, *source, results.views[0]) for method, source in known.items()}
+    found = [one for views in results.views for one in _foretold(at(results, views))]
+    if not found:
+        raise ValueError(f"{results.study}: runs of {listed(list(FORETOLD))} were expected, there are none")
+    return found
+
+
+def _foretold(results: Results) -> list[Prediction]:
+    """The predictions from one number of photographs."""
+    views, theirs = results.views[0], {}
+    for method in (method for method in FORETOLD if method in results.methods):
+        if has_published(results, *FORETOLD[method], views):
+            theirs[method] = published(results, *FORETOLD[method], views)
     found = []
     for (method, one), region in product(theirs.items(), REGIONS):
-        if method == CALIBRATED:
+        if method == CALIBRATED and views in CALIBRATED_AT:
             continue
         table = by_training(results, method, f"{region}_toolbox_mm").dropna(how="all")
         mean, ends = float(stats.of_heads(table).mean()), stats.pigeonhole(table)
         alone = stats.NO_PRIOR not in table and table.columns.get_level_values(0).nunique() == 1
-        found.append(Prediction(short(results, method), region, mean, *ends, float(one[region]), False, alone))
+        found.append(Prediction(short(results, method), views, region, mean, *ends, float(one[region]), False, alone))
     for claim, region in product(claims_of(results), REGIONS):
         if set(claim.methods) <= set(theirs) and comparable(results, *claim.methods):
             pair = compare(results, *claim.methods, region, "toolbox")
             gap = float(theirs[claim.methods[0]][region] - theirs[claim.methods[1]][region])
             name = f"{claim.first} − {claim.second}"
-            found.append(Prediction(name, region, pair.mean, pair.low, pair.high, gap, True, pair.one_prior))
-    if not found:
-        raise ValueError(f"{results.study}: runs of {listed(list(FORETOLD))} were expected, there are none")
+            found.append(Prediction(name, views, region, pair.mean, pair.low, pair.high, gap, True, pair.one_prior))
     return found
 
 
@@ -429,12 +420,12 @@ def predictions(results: Results) -> str:
         verdict = "too few heads for a verdict" if one.verdict == stats.FEW else f"a {one.verdict}"
         more = f"the sign is {one.sign}" if one.difference else f"{one.here / one.published:.2f} times the published error"
         said.append(
-            f"- {one.name} on the {one.region}: {number(one.here)} mm here{ends}, {number(one.published)} mm published: "
-            f"{verdict}; {more}."
+            f"- {one.name} on the {one.region} from {count(one.views)} {plural('photograph', one.views)}: {number(one.here)} mm "
+            f"here{ends}, {number(one.published)} mm published: {verdict}; {more}."
         )
     hits = [one.verdict for one in found].count(stats.HIT)
     lead = f"{capital(stats.share(hits, len(found)))} predictions {'is a hit' if hits in (0, 1) else 'are hits'}"
-    lead += ": the interval of what was measured here holds the published number."
+    lead += ": the interval of what was measured here holds the published number. A wide interval is hit easily."
     alone = f" {stats.ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
     return "\n".join([lead + alone, "", *said])
 
@@ -445,17 +436,18 @@ def predictions(results: Results) -> str:
 def more_photographs(results: Results, method: str, protocol: str = "rigid") -> str:
     """Whether each step to more photographs makes a method better, region by region, with the priors it has at every step."""
     said, results = [], tried_everywhere(results)
+    tried = [views for views in results.views if method in at(results, views).methods]
     for region in REGIONS:
         column = f"{region}_{protocol}_mm"
-        numbers = [by_training(at(results, views), method, column) for views in results.views]
+        numbers = [by_training(at(results, views), method, column) for views in tried]
         means = [stats.of_heads(table) for table in numbers]
         steps: dict[str, list[str]] = {}
-        for (fewer, before), (more, after) in pairwise(zip(results.views, numbers, strict=True)):
+        for (fewer, before), (more, after) in pairwise(zip(tried, numbers, strict=True)):
             found = stats.paired(after, before).verdict(matters(results, region))
             steps.setdefault(found, []).append(f"from {fewer} to {more}")
         parts = [f"{STEPS[found]} {listed(steps[found])}" for found in STEPS if found in steps]
         verdict = "Every step makes it better" if list(steps) == [stats.BETTER] else f"It {listed(parts)}"
-        views = listed([str(views) for views in results.views])
+        views = listed([str(views) for views in tried])
         n = _range([len(values) for values in means])
         said.append(
             f"On the {region}, the mean error of {label(results, method)} with {views} photographs is "
@@ -597,22 +589,22 @@ def space(results: Results, method: str) -> str:
     shape, loss = config["shape"], {"igr": "IGR's", "deepsdf": "DeepSDF's"}[config["loss"]]
     loss += " with the scans' normals" if config["loss"] == "igr" and config["normal_weight"] else ""
     return (
-        f"Here the space is learned from {prior['heads']} random built-in heads, none of which is reconstructed in this study. "
+        f"For {label(results, method)}, the space is learned from {prior['heads']} random built-in heads, none of which is "
+        "reconstructed in this study. "
         f"A code has {shape['code']} numbers, the network {shape['depth']} layers of {shape['width']} units; the loss is {loss}. "
         f"Training takes {config['steps']} steps, each with {config['points']} points on each of {config['heads']} heads."
     )
 
 
-def phases(results: Results, method: str = "") -> str:
+def phases(results: Results, method: str) -> str:
     """The settings of the two phases of a fit from a space of heads; ValueError where results/STUDY.json lacks them."""
     fit = fit_of(results, method)
     if "code_epochs" not in fit:
         raise ValueError(f"{results.study}.json: fit: code_epochs was expected")
     where = {"mean": "the mean of the training heads' codes", "zero": "zero"}[fit["start_code"]]
     return (
-        "The paper does not say when to switch, how strongly to keep the code short, or which code to start from. Here "
-        f"the first phase takes {fit['code_epochs']:g} of {fit['epochs']} epochs, $\\mu$ is {fit['code_weight']:g}, and the code "
-        f"starts at {where}, with steps of {fit['code_step_size']:g}. The project's log records what other settings do."
+        f"For {label(results, method)}, the first phase takes {fit['code_epochs']:g} of {fit['epochs']} epochs, $\\mu$ is "
+        f"{fit['code_weight']:g}, and the code starts at {where}, with steps of {fit['code_step_size']:g}."
     )
 
 

@@ -95,7 +95,10 @@ def table2(results: Results, with_published: bool = True) -> str:
             n = len(numbers[0])
             where = f"measured here, {n} built-in {sentences.plural('head', n)}"
             rows.append([label(results, method), protocol, *map(spread, numbers), where])
-    caption = f"Mean error over heads from {count(views)} photographs, ± its standard deviation between heads; lower is better."
+    caption = (
+        f"Mean error over the heads of the study `{results.study}` from {count(views)} photographs, ± its standard deviation "
+        "between heads; lower is better."
+    )
     if any(len(sample(results, method)) > 1 for method in results.methods):
         caption += " A head's error is the mean over the priors of a method."
     if with_published:
@@ -138,7 +141,8 @@ def judges(results: Results, region: str) -> str:
         "between the normals (degrees), and distance from what photographs saw of the scan, and from what none saw (mm).",
         "novel": "Colours in photographs that were held out, inside their masks, each channel scaled to the photograph.",
     }
-    views = f"{sentences.capital(count(results.views[0]))} photographs, means over {sentences.heads(len(results.subjects))}."
+    over = f"means over {sentences.heads(len(results.subjects))} of the study `{results.study}`"
+    views = f"{sentences.capital(count(results.views[0]))} photographs, {over}."
     return grid(
         ["Method", *(said for said, _ in known.values())], rows, anchor(results, f"judges-{region}"), f"{said[region]} {views}"
     )
@@ -164,7 +168,8 @@ def differences(results: Results, protocol: str) -> str:
         resampled += " and, where a method has several priors, the people of these and their trainings"
     least = listed([f"{matters(results, region):g} mm ({region})" for region in REGIONS])
     caption = (
-        f"Paired differences in mean error between methods ({protocol} protocol, {count(results.views[0])} photographs), in mm: "
+        f"Paired differences in mean error between methods, study `{results.study}` ({protocol} protocol, "
+        f"{count(results.views[0])} photographs), in mm: "
         f"the mean over heads, its {stats.LEVEL:.0%} bootstrap interval, which resamples {resampled}, and the number of heads "
         "on which the first method has the lower error. A negative difference means that the first method is closer to the "
         f"scan; the verdict is about the first, and the smallest difference that matters is {least}. The intervals are not "
@@ -196,7 +201,8 @@ def variance(results: Results, method: str, protocol: str = "rigid") -> str:
             ] + [f"{total**0.5:.2f}"]
     rows = [list(row) for row in zip((*stats.SOURCES, "**all**"), *columns.values(), strict=True)]
     caption = (
-        f"Where the errors of {label(results, method)} come from ({protocol} protocol, {count(results.views[0])} photographs): "
+        f"Where the errors of {label(results, method)} come from in the study `{results.study}` ({protocol} protocol, "
+        f"{count(results.views[0])} photographs): "
         "the standard deviation of each source in mm, and its share of the variance. A dash: nothing tried here tells this "
         "source from the one above or below it. Sums of squares are set equal to their expectations (Henderson's first method); "
         "an estimate below zero is shown as zero."
@@ -225,7 +231,10 @@ def per_subject(results: Results, protocol: str) -> str:
     rows.append(
         ["mean", *(" / ".join(mm(float(v.mean())) if len(v.dropna()) else "–" for v in pair) for pair in numbers.values())]
     )
-    caption = f"Every head: error on the face / on the head in mm ({protocol} protocol), the mean over its random seeds."
+    caption = (
+        f"Every head of the study `{results.study}`: error on the face / on the head in mm ({protocol} protocol), the mean over "
+        "priors and random seeds."
+    )
     header = ["Head", *(label(results, method) for method in numbers)]
     return grid(header, rows, anchor(results, f"per-subject-{protocol}"), caption)
 
@@ -337,7 +346,7 @@ def calibration(results: Results, method: str = "idr", bib: str = "h3ds") -> str
 
 
 def predictions(results: Results) -> str:
-    """What the study of the field foretells of the published numbers, and whether these come out."""
+    """What a study in the field foretells of the published numbers, by the number of photographs, and whether these come out."""
     found = sentences.predictions_of(results)
     rows = []
     for one in found:
@@ -345,17 +354,17 @@ def predictions(results: Results) -> str:
         mark = f" {ONE_PRIOR}" if one.one_prior else ""
         interval = "–" if one.verdict == stats.FEW else f"{number(one.low)} to {number(one.high)}{mark}"
         verdict = f"{one.verdict}, {one.sign} sign" if one.difference else one.verdict
-        rows.append([one.name, one.region, number(one.here), interval, number(one.published), verdict])
+        rows.append([one.name, str(one.views), one.region, number(one.here), interval, number(one.published), verdict])
     known = [source for method, source in sentences.FORETOLD.items() if method in results.methods]
     sources = listed(list(dict.fromkeys(cite(sentences.published(results, *source)) for source in known)))
     caption = (
         f"What {sentences.heads(len(results.subjects))} of the study `{results.study}` foretell of errors on H3DS, in mm "
-        f"(toolbox protocol, {count(results.views[0])} photographs). A hit: the {stats.LEVEL:.0%} interval of what was measured "
+        f"(toolbox protocol, by the number of photographs). A hit: the {stats.LEVEL:.0%} interval of what was measured "
         "here, over heads and priors, holds the published number, whose own interval is not known; a wide interval is hit easily."
         f" Published: {sources}."
     )
     caption += f" {ONE_PRIOR} For one prior only." if any(one.one_prior for one in found) else ""
-    header = ["Prediction", "Region", "here", "interval", "published", "verdict"]
+    header = ["Prediction", "from", "Region", "here", "interval", "published", "verdict"]
     return grid(header, rows, anchor(results, "predictions"), caption)
 
 
@@ -457,12 +466,15 @@ def sweep_lines(results: Results, protocol: str) -> dict[str, dict[str, pd.DataF
 
 
 def gain_lines(results: Results, protocol: str, second: str) -> dict[str, dict[str, pd.DataFrame]]:
-    """Region -> method's label -> its difference to `second` by views (views, mean, low, high), for `plots.view_gains`."""
+    """Region -> method's label -> its difference to `second` by views (views, mean, low, high), for `plots.view_gains`.
+
+    Of the methods below the same heading as `second`.
+    """
     lines: dict[str, dict[str, pd.DataFrame]] = {}
     results = tried_everywhere(results)
     for region in REGIONS:
         lines[region] = {}
-        for method in results.methods:
+        for method in (one for one in results.methods if heading(results, one) == heading(results, second)):
             rows = []
             for few in (at(results, views) for views in results.views):
                 if method != second and sentences.comparable(few, method, second):
@@ -817,11 +829,8 @@ def carry(results: Results, protocol: str = "rigid") -> str:
                 pairs += [pair] if pair else []
             row += [spread(stats.of_heads(values)), f"{signed(pair.mean)} ({ends(pair)})" if pair else "–"]
         rows.append(row)
-    light = results.about.get("data", {}).get("light")
-    if light is None:
-        raise ValueError(f"{results.study}.json: data: light (varied or common) was expected")
     caption = (
-        f"What is carried over from the prior, under {light} light: error in mm ({protocol} protocol, {count(results.views[0])} "
+        f"What is carried over from the prior: error in mm ({protocol} protocol, {count(results.views[0])} "
         f"photographs, {sentences.heads(len(results.subjects))}), mean ± standard deviation between heads, and the paired "
         f"difference to carrying nothing with its {stats.LEVEL:.0%} bootstrap interval."
     )
@@ -921,53 +930,10 @@ def costs(results: Results) -> str:
     return grid(["Method", *(f"{views}" for views in results.views), "MB"], rows, anchor(results, "costs"), caption)
 
 
-def tracing(fast: Results, published: Results, protocol: str = "rigid") -> str:
-    """The errors of fits that differ only in how rays are traced: `fast` against `published`.
-
-    Each run of `published` is compared with the run of `fast` with the same subject, method, prior, photographs and seed;
-    ValueError where one is missing.
-    """
-    keys = ["subject", "method", "prior", "name", "views", "seed"]
-    both = published.ok.merge(fast.ok, on=keys, suffixes=("_published", "_fast"))
-    if len(both) < len(published.ok):
-        raise ValueError(
-            f"{fast.study}: every run of {published.study} was expected, {len(published.ok) - len(both)} are missing"
-        )
-    rows, pairs = [], []
-    for method in published.methods:
-        of_method = both[both["method"] == method]
-        made = [training_of(published, prior) for prior in of_method["prior"]]
-        of_method = of_method.assign(person=[person for person, _ in made], training=[training for _, training in made])
-        cells = of_method.groupby(["subject", "person", "training"], sort=False).mean(numeric_only=True)
-        for region in REGIONS:
-            column = f"{region}_{protocol}_mm"
-            ways = [cells[f"{column}_{way}"].unstack(["person", "training"]) for way in ("fast", "published")]
-            pair = stats.paired(*ways)
-            pairs.append(pair)
-            numbers = [
-                mm(pair.second),
-                mm(pair.first),
-                f"{signed(pair.mean)} ({ends(pair)})",
-                f"{signed(100 * (pair.ratio - 1))} %",
-            ]
-            rows.append([label(published, method), region, *numbers])
-        seconds = [f"{of_method[f'seconds_{way}'].median():.0f}" for way in ("published", "fast")]
-        rows.append([label(published, method), "seconds of a fit", *seconds, "", ""])
-    heads, views = sentences.heads(both["subject"].nunique()), both["views"].iloc[0]
-    caption = (
-        f"The same fits with the published sphere tracing and with the remembered grid: same steps, same seed, "
-        f"{heads}, {count(views)} photographs, mean error in mm ({protocol}), and the paired "
-        f"difference with its {stats.LEVEL:.0%} bootstrap interval. Seconds are the median of a fit on one core."
-    )
-    caption += f" {ONE_PRIOR} For one prior only." if any(pair.one_prior for pair in pairs) else ""
-    header = ["Method", "Region", "published", "remembered grid", "difference", "of the error"]
-    return grid(header, rows, anchor(fast, "tracing"), caption)
-
-
 def provenance(results: Results) -> str:
     """Where the numbers come from: command, commit, machine, seeds; how long each stage took, if known; and all settings."""
     table = results.table
-    facts = {"command": f"make study STUDY=config/{results.study}.yaml", "from": str(results.about.get("from", ""))}
+    facts = {"command": f"make study STUDY=config/{results.study}.yaml"}
     for column, name in {"commit": "commit", "device": "device", "seed": "random seeds"}.items():
         facts[name] = ", ".join(dict.fromkeys(str(value) for value in table[column].dropna()))
     facts["preset"] = str(results.about.get("every", {}).get("preset", ""))
@@ -977,7 +943,7 @@ def provenance(results: Results) -> str:
     tables = [grid(["What", "Value"], _rows(facts), anchor(results, "provenance"), caption)]
     if len(results.stages):
         tables.append(_stages(results))
-    if settings := _rows(_flat({key: value for key, value in results.about.items() if key != "from"})):
+    if settings := _rows(_flat(results.about)):
         table_of_all = grid(["Setting", "Value"], settings, anchor(results, "settings"), "The settings of the study.")
         tables.append(f"<details>\n<summary>All settings of the study {results.study}</summary>\n\n{table_of_all}\n\n</details>")
     return "\n\n".join(tables)
