@@ -646,7 +646,8 @@ def photographs(results: Results, subject: str) -> str:
     """The photographs of one head; a sentence instead where no method reconstructed it."""
     if not drawn(results, subject):
         return f"The photographs of {subject} are not shown because no method reconstructed this head."
-    caption = f"The {count(results.views[0])} photographs of {subject}, with the outlines of their masks."
+    seen = f"The {count(results.views[0])} photographs of {subject} in the study {results.study}"
+    caption = f"{seen}, with the outlines of their masks."
     return figure(results, f"photographs_{subject}.png", f"photographs-{subject}", caption)
 
 
@@ -657,8 +658,8 @@ def comparison(results: Results, subject: str) -> str:
         return ""
     names = listed([label(results, method) for method in methods])
     caption = (
-        f"{subject}: the scan, and the reconstructions by {names}. The coloured heads show the scan; the colours are distances "
-        "to the reconstruction, after rigid alignment on the scan's face region."
+        f"{subject} in the study {results.study}: the scan, and the reconstructions by {names}. The coloured heads show the "
+        "scan; the colours are distances to the reconstruction, after rigid alignment on the scan's face region."
     )
     return figure(results, f"comparison_{subject}.png", f"comparison-{subject}", caption)
 
