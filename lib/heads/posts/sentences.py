@@ -252,19 +252,17 @@ def succeeded(results: Results, method: str) -> str:
     return f"{label(results, method)} reconstructed {stats.share(int(whole.sum()), len(whole))} heads without a failure."
 
 
-def has_published(results: Results, method: str, bib: str, views: int) -> bool:
-    """Whether there is a published row of a method from this source and number of photographs."""
-    rows = results.published
-    return bool(((rows["method"] == method) & (rows["bib"] == bib) & (rows["views"] == views)).any())
-
-
 def published(results: Results, method: str, bib: str, views: int = 3) -> pd.Series:
     """One row of the published numbers by method and bibliography key; ValueError unless there is exactly one."""
-    rows = results.published
-    rows = rows[(rows["method"] == method) & (rows["bib"] == bib) & (rows["views"] == views)]
+    rows = _published(results, method, bib, views)
     if len(rows) != 1:
         raise ValueError(f"published.csv: one row of {method} from {bib}, {views} views, was expected, there are {len(rows)}")
     return rows.iloc[0]
+
+
+def _published(results: Results, method: str, bib: str, views: int) -> pd.DataFrame:
+    rows = results.published
+    return rows[(rows["method"] == method) & (rows["bib"] == bib) & (rows["views"] == views)]
 
 
 # ---- the claims of the posts, and what was foretold
@@ -391,7 +389,7 @@ def _foretold(results: Results) -> list[Prediction]:
     """The predictions from one number of photographs."""
     views, theirs = results.views[0], {}
     for method in (method for method in FORETOLD if method in results.methods):
-        if has_published(results, *FORETOLD[method], views):
+        if len(_published(results, *FORETOLD[method], views)):
             theirs[method] = published(results, *FORETOLD[method], views)
     found = []
     for (method, one), region in product(theirs.items(), REGIONS):
