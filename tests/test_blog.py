@@ -197,11 +197,15 @@ def test_the_first_post_repeats_the_original_tables_and_says_what_was_found_in_t
 
 def test_the_second_post_says_what_the_results_say(pages: Path) -> None:
     said = words(pages / "h3dnet.html")
-    studio, field = (measured(name) for name in ("studio", "field"))
+    studio, field, views = (measured(name) for name in ("studio", "field", "views"))
     claims = sentences.claims(studio, field, ("h3dnet-published", "h3dnet"))
     assert all(plain(line) in said for line in claims.splitlines())
     assert "learned from 120 random built-in heads" in said and "The claim, that it helps to start from a space of heads" in said
-    assert "of the study field foretell" in said
+    assert "of the study field foretell" in said and "of the study views foretell" in said
+    assert "measured here, on five built-in heads" in said and "H3D-Net paper 1.49 / 12.76 – – – –" in said
+    assert "IDR toolbox 2.79 / 14.58 1.88 / 8.99 1.83 / 8.34 1.31 / 6.37 1.25 / 5.71 c" in said
+    assert all(plain(line) in said for line in sentences.by_photographs(views, "h3dnet", "idr").splitlines())
+    assert all(plain(line) in said for line in sentences.more_photographs(views, "idr-published").splitlines())
     assert plain(sentences.versus(measured("priors"), "h3dnet+colour", "idr", "face")) in said
     index = words(pages / "index.html")
     assert "The default study" in index and all(plain(line) in index for line in claims.splitlines())
@@ -238,6 +242,7 @@ def test_other_results_make_another_post(repository: Path, tmp_path: Path, monke
     assert "jamal , IDR, 3 photographs, seed 1 (failed): no zero crossing" in said
     assert "scan 16 1.42 20.67" in said and "mean 1.48 ± 0.30 10.85" in said and "9.87 10.84" in said
     assert "the step size was constant, as the post says" in said
+    assert "9.87 / 10.84" in printed(other, "h3dnet.md")
     own = printed(other, "quick.md")
     assert "ben , IDR, 3 photographs, seed 0 (failed): mask of view 2 is <empty>" in own
     assert "IDR rigid 2.00 4.00 measured here, 1 built-in head" in own and "one head is too few" in own

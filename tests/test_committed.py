@@ -76,7 +76,7 @@ def test_committed_studies_agree_on_the_runs_that_they_share() -> None:
     names = sorted(path.stem for path in (ROOT / "results").glob("*.json"))
     studies = [results.read(ROOT, name) for name in names]
     of = {one.study: one for one in studies}
-    assert len(both(of["studio"], of["priors"])) == 20  # so there is what can agree
+    assert len(both(of["studio"], of["priors"])) == 20 and len(both(of["field"], of["views"])) == 25  # so there is what can agree
     assert [line for pair in itertools.combinations(studies, 2) for line in disagreements(*pair)] == []
 
 

@@ -50,7 +50,7 @@ from heads.posts.stats import count
 STEPS = {  # a verdict on a step to more photographs
     stats.BETTER: "becomes better",
     stats.SAME: "changes by less than matters",
-    stats.UNDECIDED: "may change or not",
+    stats.UNDECIDED: "does not decidedly change",
     stats.WORSE: "becomes worse",
     stats.FEW: "was tried on too few heads",
 }
