@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heads import camera
-from heads.data import capture, h3ds, people, synthetic
+from heads.data import anatomy, capture, h3ds, people, synthetic
 from heads.data.capture import FIELD, STUDIO, Amounts
 from heads.study import contract
 
@@ -200,7 +200,7 @@ def test_noise_outlines_and_shapes_deviate_by_their_amounts(person: people.Perso
     slopes = np.abs(np.diff(edges, axis=1))
     expected = 3 / capture.OUTLINE_LENGTH_MM * np.sqrt(2 / np.pi)
     assert slopes.max() <= 2 and slopes.mean() == pytest.approx(expected, rel=0.1)  # a line that wanders, not a ragged one
-    hair = np.unique(person.faces[person.material == people.HAIR])
+    hair = np.unique(person.faces[person.material == anatomy.HAIR])
     loose = person.depth_mm[hair].clip(0)
     moves = [one[hair] - person.vertices_mm[hair] for one in capture.vertices_mm(person, Amounts(hair_moves_mm=2), 60)]
     thick = loose > 6
@@ -215,14 +215,14 @@ def test_other_hair_hardly_changes_the_skin(
     for view in (0, 1, 7):
         shown = materials(person, studio, view)
         apart = np.abs(other.images[view].astype(int) - plain.images[view]).max(axis=-1) > 2
-        skin, hair = (apart[shown == material].mean() for material in (people.SKIN, people.HAIR))
+        skin, hair = (apart[shown == material].mean() for material in (anatomy.SKIN, anatomy.HAIR))
         assert skin < 0.1 and hair > 0.3
 
 
 def test_an_expression_moves_the_lower_face_and_neither_hair_nor_eyes(person: people.Person) -> None:
     first, second = capture.vertices_mm(person, Amounts(expression_mm=1.0), 2)
     away = np.linalg.norm(first - person.vertices_mm, axis=1)
-    material_of = {material: np.unique(person.faces[person.material == material]) for material in (people.EYE, people.HAIR)}
+    material_of = {material: np.unique(person.faces[person.material == material]) for material in (anatomy.EYE, anatomy.HAIR)}
     assert away[person.landmarks["left_lips"]] > 0.1 and not np.array_equal(first, second)
     assert all(away[which].max() == 0 for which in material_of.values()) and away[person.canonical[:, 1] > -20].max() == 0
 

