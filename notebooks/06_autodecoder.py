@@ -38,7 +38,7 @@ training: "autodecoder.Config" = {}  # fields to set over the preset's
 # %%
 from dataclasses import asdict
 
-from heads.methods import autodecoder, idr
+from heads.methods import autodecoder, idr, priors
 from heads.study import records
 
 run = records.begin("06_autodecoder", globals())
@@ -108,7 +108,7 @@ plots.heads([shown])
 # New heads: codes drawn from the normal distribution that the learned codes have.
 
 # %%
-new = [autodecoder.surface(many, code) for code in autodecoder.sample(many, 10, seed=run.seed)]
+new = [autodecoder.surface(many, code) for code in priors.sample(many, 10, seed=run.seed)]
 figures = {"samples.png": plots.heads([{f"{i}": new[i] for i in range(5)}, {f"{i}": new[i] for i in range(5, 10)}])}
 figures["samples.png"]
 
@@ -116,7 +116,7 @@ figures["samples.png"]
 # From one learned head to another, in equal steps of the code.
 
 # %%
-way = autodecoder.interpolate(codes[0], codes[-1], 6)
+way = priors.interpolate(codes[0], codes[-1], 6)
 figures["interpolation.png"] = plots.heads([{f"{i / 5:.1f}": autodecoder.surface(many, code) for i, code in enumerate(way)}])
 figures["interpolation.png"]
 

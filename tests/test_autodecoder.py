@@ -71,17 +71,17 @@ def test_a_head_is_completed_from_a_part_of_it(trained: priors.Prior) -> None:
 
 def test_between_two_heads_lie_heads(trained: priors.Prior) -> None:
     codes = trained.tensors["codes"]
-    way = autodecoder.interpolate(codes[0], codes[-1], 5)
+    way = priors.interpolate(codes[0], codes[-1], 5)
     assert torch.equal(way[0], codes[0]) and torch.allclose(way[-1], codes[-1])
     radii = [radius_of(trained, code) for code in way]
     assert radii == sorted(radii) and radii[0] < 0.42 < 0.58 < radii[-1]
 
 
 def test_samples_have_the_mean_and_the_spread_of_the_codes(trained: priors.Prior) -> None:
-    codes, drawn = trained.tensors["codes"], autodecoder.sample(trained, 4000, seed=1)
+    codes, drawn = trained.tensors["codes"], priors.sample(trained, 4000, seed=1)
     assert torch.allclose(drawn.mean(dim=0), codes.mean(dim=0), atol=0.1 * float(codes.std()))
     assert torch.allclose(drawn.T.cov(), codes.T.cov(), atol=0.1 * float(codes.var()))
-    assert torch.equal(drawn[:3], autodecoder.sample(trained, 4000, seed=1)[:3])
+    assert torch.equal(drawn[:3], priors.sample(trained, 4000, seed=1)[:3])
 
 
 def test_a_resumed_training_ends_where_an_undisturbed_one_does() -> None:

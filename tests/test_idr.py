@@ -215,10 +215,10 @@ def test_one_pass_asks_the_network_less_and_says_the_same(ellipsoid_scene: Scene
     _, batch, geometry, colour, _, traced = beginning(ellipsoid_scene, 64)
     asked, hidden = 0, sdf.ImplicitNetwork._hidden
 
-    def counting(self: sdf.ImplicitNetwork, x: Tensor, code: Tensor | None) -> Any:
+    def counting(self: sdf.ImplicitNetwork, x: Tensor, code: Tensor | None, owner: Tensor | None) -> Any:
         nonlocal asked
         asked += len(x)
-        return hidden(self, x, code)
+        return hidden(self, x, code, owner)
 
     monkeypatch.setattr(sdf.ImplicitNetwork, "_hidden", counting)
     found, points = [], []

@@ -272,16 +272,3 @@ def surface(prior: Prior, code: Tensor, *, cell_mm: float = 3.0) -> trimesh.Trim
 def distance(prior: Prior, code: Tensor, points: Tensor) -> float:
     """The mean distance, in the unit frame, of points (N, 3) from the surface of a code (C,), according to the field."""
     return float(sdf.distance(priors.network(holding(prior, code), generator=torch.Generator()))(points).abs().mean())
-
-
-def sample(prior: Prior, count: int, *, seed: int = 0) -> Tensor:
-    """Codes (count, C) drawn from the normal distribution fitted to the training heads' codes."""
-    codes = prior.tensors["codes"].double()
-    middle, spread = codes.mean(dim=0), torch.linalg.svd(codes - codes.mean(dim=0), full_matrices=False)
-    weights = torch.randn((count, len(spread.S)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (middle + weights * spread.S / math.sqrt(max(1, len(codes) - 1)) @ spread.Vh).float()
-
-
-def interpolate(first: Tensor, second: Tensor, count: int) -> Tensor:
-    """Codes (count, C) at even steps from one code (C,) to another, both included."""
-    return torch.lerp(first[None], second[None], torch.linspace(0, 1, count)[:, None])

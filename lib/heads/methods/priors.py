@@ -4,6 +4,7 @@ A prior is named tensors. `geometry.*` is the implicit network; a prior trained 
 optimizers' `moments.*`. `idr.fit` takes what is there and makes the rest afresh, so it does not ask what kind of prior it has.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from heads.scene import Reconstruction
-from heads.surface import sdf, trace
+from heads.surface import ensemble, sdf, trace
 
 PARTS = ("geometry", "colour", "moments")
 
@@ -22,7 +23,7 @@ class Prior:
     """A starting point: network tensors by name, the shape of the implicit network, and the epochs it was trained for."""
 
     name: str
-    shape: sdf.Shape
+    shape: sdf.Shape | ensemble.Shape
     epoch: int
     tensors: dict[str, Tensor]
 
@@ -47,7 +48,9 @@ def single_scan(name: str, shape: sdf.Shape, epoch: int, reconstruction: Reconst
 
 def restored(tensors: dict[str, Tensor], about: Mapping[str, Any]) -> Prior:
     """The prior in a checkpoint: its tensors, and what its header says of them (name, shape, epoch)."""
-    return Prior(about["name"], sdf.Shape(**about["shape"]), about["epoch"], tensors)
+    sizes = about["shape"]
+    kind = ensemble.Shape if "pairs" in sizes else sdf.Shape
+    return Prior(about["name"], kind(**sizes), about["epoch"], tensors)
 
 
 def carrying(prior: Prior, parts: Iterable[str]) -> Prior:
@@ -59,12 +62,12 @@ def carrying(prior: Prior, parts: Iterable[str]) -> Prior:
     return replace(prior, tensors={name: value for name, value in prior.tensors.items() if name.split(".")[0] in kept})
 
 
-def network(prior: Prior, *, generator: torch.Generator, start_code: str = "mean") -> sdf.ImplicitNetwork:
+def network(prior: Prior, *, generator: torch.Generator, start_code: str = "mean") -> sdf.ImplicitNetwork | ensemble.Ensemble:
     """The prior's implicit network, or a fresh sphere drawn from `generator` where it carries no geometry.
 
     A network of many heads starts from the prior's code, which is the mean of the training heads' codes, or from zero.
     """
-    net = sdf.ImplicitNetwork(prior.shape, generator)
+    net = prior.shape.network(generator)
     weights = part(prior, "geometry")
     if weights:
         net.load_state_dict(weights)
@@ -110,3 +113,16 @@ def check_surface(prior: Prior, resolution: int = 24) -> None:
 def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix` and a dot, under the rest of their names."""
     return {name.removeprefix(prefix + "."): value for name, value in prior.tensors.items() if name.startswith(prefix + ".")}
+
+
+def sample(prior: Prior, count: int, *, seed: int = 0) -> Tensor:
+    """Codes (count, C) drawn from the normal distribution fitted to the training heads' codes."""
+    codes = prior.tensors["codes"].double()
+    middle, spread = codes.mean(dim=0), torch.linalg.svd(codes - codes.mean(dim=0), full_matrices=False)
+    weights = torch.randn((count, len(spread.S)), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (middle + weights * spread.S / math.sqrt(max(1, len(codes) - 1)) @ spread.Vh).float()
+
+
+def interpolate(first: Tensor, second: Tensor, count: int) -> Tensor:
+    """Codes (count, C) at even steps from one code (C,) to another, both included."""
+    return torch.lerp(first[None], second[None], torch.linspace(0, 1, count)[:, None])

@@ -65,7 +65,8 @@ class Adam(Optimizer):
                 beta1=0.9,
                 beta2=0.999,
                 lr=group["lr"],
-                weight_decay=0.0,
+                weight_decay=group.get("weight_decay", 0.0),
+                decoupled_weight_decay=True,
                 eps=1e-8,
                 maximize=False,
             )

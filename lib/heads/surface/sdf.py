@@ -8,6 +8,7 @@ normalisation, and weights that make a fresh network the SDF of a sphere.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,21 @@ from torch.nn.utils import parametrizations
 
 SHARPNESS = 100.0  # of the softplus (beta)
 SDF = Callable[[Tensor], Tensor]  # points (N, 3) in the unit frame -> signed distances (N,)
+
+
+class Network(Protocol):
+    """What a fit asks of an implicit network: distances, gradients and features at points (N, 3), for a code that it holds.
+
+    Other codes may be given: one (C,), or several (H, C) with each point's `owner` (N,).
+    """
+
+    code: nn.Parameter
+
+    def distance(self, x: Tensor, code: Tensor | None = None, owner: Tensor | None = None) -> Tensor: ...
+
+    def with_gradient(
+        self, x: Tensor, code: Tensor | None = None, owner: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,10 @@ class Shape:
         """Width of an encoded point."""
         return 3 + 6 * self.octaves
 
+    def network(self, generator: torch.Generator) -> "ImplicitNetwork":
+        """A fresh network of these sizes."""
+        return ImplicitNetwork(self, generator)
+
 
 def device(name: str) -> torch.device:
     """The device of that name, "auto" being a GPU if there is one.
@@ -66,7 +86,8 @@ def encode(x: Tensor, octaves: int) -> Tensor:
 class ImplicitNetwork(nn.Module):
     """Points (N, 3) -> (N, 1 + feature): signed distance, then features. A fresh one is a sphere of `shape.radius`.
 
-    `code` (shape.code,) is that of the current shape; others may be given with the points. A fresh network ignores it.
+    `code` (shape.code,) is that of the current shape; others may be given with the points: one, one for each point, or several
+    (H, C) with each point's `owner` (N,). A fresh network ignores it.
     Unlike DeepSDF's, the code adds to the width of the layer after the skip, and takes nothing from the one before it.
     """
 
@@ -96,21 +117,21 @@ class ImplicitNetwork(nn.Module):
             layers.append(parametrizations.weight_norm(layer))
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        return self.layers[-1](self._hidden(x, code)[0])
+    def forward(self, x: Tensor, code: Tensor | None = None, owner: Tensor | None = None) -> Tensor:
+        return self.layers[-1](self._hidden(x, code, owner)[0])
 
-    def distance(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+    def distance(self, x: Tensor, code: Tensor | None = None, owner: Tensor | None = None) -> Tensor:
         """The signed distance (N,) alone, without computing the last layer's features."""
         last = self._layer(-1)
-        return nn.functional.linear(self._hidden(x, code)[0], last.weight[:1], last.bias[:1])[:, 0]
+        return nn.functional.linear(self._hidden(x, code, owner)[0], last.weight[:1], last.bias[:1])[:, 0]
 
-    def with_gradient(self, x: Tensor, code: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def with_gradient(self, x: Tensor, code: Tensor | None = None, owner: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distance (N,), its spatial gradient (N, 3) and the features (N, F) at `x` (N, 3), all differentiable.
 
         The gradient is written out, from the last layer to the first, so that its own derivative is an ordinary one: torch need
         not record a backward pass, and the features play no part in it.
         """
-        hidden, encoded, before = self._hidden(x, code)
+        hidden, encoded, before = self._hidden(x, code, owner)
         output = self.layers[-1](hidden)
         waves = self.shape.encoded
         slope = self._layer(-1).weight[:1].expand(len(x), -1)  # of the distance with respect to the layer's input
@@ -130,12 +151,12 @@ class ImplicitNetwork(nn.Module):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def _hidden(self, x: Tensor, code: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _hidden(self, x: Tensor, code: Tensor | None, owner: Tensor | None) -> tuple[Tensor, Tensor, list[Tensor]]:
         """The input of the last layer, the encoded points with their code, and the input of every activation."""
         assert x.ndim == 2 and x.shape[1] == 3
         encoded = encode(x, self.shape.octaves)
         if self.shape.code:
-            code = self.code if code is None else code
+            code = self.code if code is None else code if owner is None else code.index_select(0, owner)
             encoded = torch.cat([encoded, code.expand(len(x), self.shape.code)], dim=1)
         hidden = encoded
         before = []
@@ -147,7 +168,7 @@ class ImplicitNetwork(nn.Module):
         return hidden, encoded, before
 
 
-def distance(network: ImplicitNetwork, *, chunk: int | None = None) -> SDF:
+def distance(network: Network, *, chunk: int | None = None) -> SDF:
     """The network's signed distance as a plain function of points (N, 3) -> (N,), without gradients.
 
     It is evaluated on the network's device, `chunk` points at a time (by default what a processor's cache holds, or what keeps
@@ -164,7 +185,7 @@ def distance(network: ImplicitNetwork, *, chunk: int | None = None) -> SDF:
     return sdf
 
 
-def on_surface(network: ImplicitNetwork, count: int, generator: torch.Generator) -> Tensor:
+def on_surface(network: Network, count: int, generator: torch.Generator) -> Tensor:
     """Points (N, 3), at most `count`, of the network's surface in the unit sphere: random ones of the cube that move onto it."""
     points = (torch.rand((count, 3), generator=generator) * 2 - 1).to(network.code.device)
     with torch.no_grad():

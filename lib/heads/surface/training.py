@@ -34,11 +34,15 @@ class Learner(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parameters that share a step size for Adam and one for Muon, which takes their matrices; if it is 0, so does Adam."""
+    """Parameters that share a step size for Adam and one for Muon, which takes their matrices; if it is 0, so does Adam.
+
+    `weight_decay` is Adam's, decoupled from the gradient (AdamW).
+    """
 
     parameters: Sequence[nn.Parameter]
     step_size: float
     muon_step_size: float = 0.0
+    weight_decay: float = 0.0
 
 
 def check_finite(losses: dict[str, float]) -> str:
@@ -104,16 +108,16 @@ def optimizers(*groups: Group) -> list[Optimizer]:
     """
     device = groups[0].parameters[0].device
 
-    def alike(parameters: list[nn.Parameter], step_size: float) -> dict[str, Any]:
+    def alike(parameters: list[nn.Parameter], step_size: float, weight_decay: float) -> dict[str, Any]:
         size = torch.tensor(step_size, device=device)  # a tensor, so that a recorded step reads its current value
-        return {"params": parameters, "base": step_size, "lr": size}
+        return {"params": parameters, "base": step_size, "lr": size, "weight_decay": weight_decay}
 
     by_adam, by_muon = [], []
     for group in groups:
         matrices = {p for p in group.parameters if group.muon_step_size > 0 and p.ndim == 2 and min(p.shape) > 3}
-        by_adam.append(alike([p for p in group.parameters if p not in matrices], group.step_size))
+        by_adam.append(alike([p for p in group.parameters if p not in matrices], group.step_size, group.weight_decay))
         if matrices:
-            by_muon.append(alike([p for p in group.parameters if p in matrices], group.muon_step_size))
+            by_muon.append(alike([p for p in group.parameters if p in matrices], group.muon_step_size, group.weight_decay))
     return [Adam(by_adam), Muon(by_muon)] if by_muon else [Adam(by_adam)]
 
 
