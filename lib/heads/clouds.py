@@ -19,7 +19,11 @@ class Cloud:
     normals: np.ndarray
 
     def __post_init__(self) -> None:
-        assert self.points_mm.shape == self.normals.shape == (len(self.points_mm), 3) and len(self.points_mm) > 0
+        assert self.points_mm.shape == self.normals.shape == (len(self.points_mm), 3)
+
+    def part(self, chosen: np.ndarray) -> "Cloud":
+        """The points that are chosen, by a mask or by numbers."""
+        return Cloud(self.points_mm[chosen], self.normals[chosen])
 
 
 @dataclass(frozen=True)

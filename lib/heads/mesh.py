@@ -127,3 +127,11 @@ def load(path: str | Path) -> trimesh.Trimesh:
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         raise ValueError(f"{path}: the mesh has no triangles")
     return mesh
+
+
+def above(points_mm: np.ndarray, plane_mm: np.ndarray, margin_mm: float = 0.0) -> np.ndarray:
+    """Which points (N, 3) lie above the plane through three points (3, 3), up being +y, by more than a margin."""
+    first, second, third = plane_mm
+    normal = np.cross(second - first, third - first)
+    normal *= np.sign(normal[1]) / np.linalg.norm(normal)
+    return np.asarray((points_mm - first) @ normal > margin_mm)

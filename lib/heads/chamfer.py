@@ -1,0 +1,117 @@
+"""How NPHM judges a head (`scripts/evaluation/eval.py`): points on what cameras see of two surfaces, and how far they are apart.
+
+Both surfaces are cut at the throat. The head is all that is left, the face what lies near the registered face. Nothing is
+aligned.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import trimesh
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from scipy.spatial import cKDTree
+
+from heads import clouds, mesh, metric
+from heads.clouds import Cloud
+
+PIXELS = 360  # a side of a picture
+THROAT_MARGIN_MM = 0.75  # above the plane, so that the bottom of a reconstruction does not count
+FACE_MM, FACE_PLANE_MM = 10.0, 5.0  # from the registered face's vertices, and from the planes there
+MOVED_MM = 2.0  # what moves farther in an expression is scored on its own
+
+
+def seen(mesh_mm: trimesh.Trimesh, *, cameras: int = 10, pixels: int = PIXELS) -> Cloud:
+    """What cameras all around see of a mesh, a point with its normal for each pixel of their pictures.
+
+    As NPHM samples both surfaces (`render_utils.py`), so that nothing inside a head counts. ValueError if they see nothing.
+    """
+    triangles = np.asarray(mesh_mm.triangles)
+    low, high = mesh_mm.bounds
+    middle, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    scene = EmbreeScene()
+    TriangleMesh(scene, np.ascontiguousarray(triangles, dtype=np.float32))
+    steps = (np.arange(pixels) + 0.5) / pixels * 2 - 1
+    column, row = (axis.ravel()[:, None] for axis in np.meshgrid(steps, steps))
+    points, faces = [], []
+    for number in range(cameras):  # a Fibonacci sphere
+        height, angle = 1 - 2 * (number + 0.5) / cameras, np.pi * (1 + 5**0.5) * number
+        towards = np.array([np.sqrt(1 - height**2) * np.cos(angle), height, np.sqrt(1 - height**2) * np.sin(angle)])
+        across = np.cross([0.0, 1.0, 0.0], towards) / np.linalg.norm(np.cross([0.0, 1.0, 0.0], towards))
+        origins = middle + reach * (4 * towards + column * across + row * np.cross(towards, across))
+        aims = middle + reach * 0.2 * (column * across + row * np.cross(towards, across)) - origins  # they converge, as rays do
+        rays = aims / np.linalg.norm(aims, axis=1, keepdims=True)
+        hit = scene.run(origins.astype(np.float32), rays.astype(np.float32), query="INTERSECT", output=True)
+        met = hit["primID"] >= 0
+        points.append((origins + hit["tfar"][:, None] * rays)[met])
+        faces.append(hit["primID"][met])
+    found, face = np.concatenate(points), np.concatenate(faces)
+    if len(found) == 0:
+        raise ValueError("no camera sees anything of the mesh")
+    return Cloud(found, np.asarray(mesh_mm.face_normals)[face])
+
+
+def near(cloud: Cloud, points_mm: np.ndarray, normals: np.ndarray, *, distance_mm: float, plane_mm: float) -> np.ndarray:
+    """Which points of a cloud (N,) are near one of `points_mm` (M, 3), and near the plane there, whose normals (M, 3) are given.
+
+    NPHM has the face so, of the scan and of what is compared with it: within 10 and 5 mm of the registered face.
+    """
+    away, index = cKDTree(points_mm).query(cloud.points_mm)
+    off = np.abs(((cloud.points_mm - points_mm[index]) * normals[index]).sum(axis=1))
+    return np.asarray((away <= distance_mm) & (off <= plane_mm))
+
+
+def compare(one: Cloud, truth: Cloud) -> dict[str, float]:
+    """NPHM's scores of a surface against the true one: L1 in mm, L2 in mm^2, normals, and F at 1 and 5 mm."""
+    found = clouds.nearest(one, truth)
+    both = found.there_mm, found.back_mm
+    return {
+        "l1_mm": clouds.chamfer_l1(*both),
+        "l2_mm2": clouds.chamfer_l2(*both),
+        "normals": clouds.normal_consistency(found.there_cosines, found.back_cosines),
+        "f1_at_1mm": clouds.f_score(*both, 1.0),
+        "f1_at_5mm": clouds.f_score(*both, 5.0),
+    }
+
+
+def evaluate(
+    head_mm: trimesh.Trimesh,
+    scan_mm: trimesh.Trimesh,
+    face: tuple[np.ndarray, np.ndarray],
+    throat_mm: np.ndarray,
+    *,
+    count: int,
+    seed: int = 0,
+    moved_mm: np.ndarray | None = None,
+    pixels: int = PIXELS,
+) -> dict[str, float]:
+    """The scores `head_*` and `face_*` of a reconstruction, with `count` points on either surface in either region.
+
+    `face` are the vertices (F, 3) of the registered face and their normals, `throat_mm` (3, 3) three points of the plane to cut
+    at, and `moved_mm` (F,) how far each vertex is from where it is on the neutral head. `*_floor_mm` is what `*_l1_mm` says of
+    two drawings of the scan itself, `*_to_surface_mm` the mean distance of the scan's points from the surface between them.
+    """
+    rng = np.random.default_rng(seed)
+    surface, scores = metric.build_surface(head_mm), {}
+    parts = [_parts(one, face, throat_mm, pixels) for one in (head_mm, scan_mm)]
+    for region in ("head", "face"):
+        one, true = (part[region] for part in parts)
+        if not len(one.points_mm) or not len(true.points_mm):
+            raise ValueError(f"no camera sees anything of the {region} above the throat; are both heads in one place?")
+        drawn, truth, again = (cloud.part(rng.integers(len(cloud.points_mm), size=count)) for cloud in (one, true, true))
+        scores |= {f"{region}_{name}": value for name, value in compare(drawn, truth).items()}
+        scores[f"{region}_floor_mm"] = compare(again, truth)["l1_mm"]
+        few = truth.points_mm[:: max(1, count // 10_000)]
+        scores[f"{region}_to_surface_mm"] = float(np.linalg.norm(metric.closest_points(few, surface) - few, axis=1).mean())
+    if moved_mm is not None and (far := moved_mm > MOVED_MM).any():
+        away = np.linalg.norm(metric.closest_points(face[0][far], surface) - face[0][far], axis=1)
+        scores |= {"moved_to_surface_mm": float(away.mean()), "moved_by_mm": float(moved_mm[far].mean())}
+    return scores
+
+
+def _parts(
+    mesh_mm: trimesh.Trimesh, face: tuple[np.ndarray, np.ndarray], throat_mm: np.ndarray, pixels: int
+) -> Mapping[str, Cloud]:
+    whole = seen(mesh_mm, pixels=pixels)
+    head = whole.part(mesh.above(whole.points_mm, throat_mm, THROAT_MARGIN_MM))
+    return {"head": head, "face": head.part(near(head, *face, distance_mm=FACE_MM, plane_mm=FACE_PLANE_MM))}

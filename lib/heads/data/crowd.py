@@ -1,0 +1,165 @@
+"""Many talking heads on a disk, to learn from: written once in shards, and read point by point, however many they are.
+
+A shard is a file of safetensors with as many people as `SHARD`. Lengths are whole numbers of 1/32767 of `MM_PER_UNIT`, 0.008 mm.
+"""
+
+import functools
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+import trimesh
+from torch import Tensor
+
+from heads import clouds, files, mesh
+from heads.data import expressions
+from heads.data.anatomy import Array
+
+MM_PER_UNIT = 250.0  # FLAME's metres times four, as NPHM has them
+SHARD = 50
+FACE_POINTS, OTHER_POINTS = 12_000, 8_000
+_STEPS = 32767
+
+
+def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callable[[int], None] = lambda done: None) -> None:
+    """Make talkers with `count` random expressions each, in shards; those that are there already are kept."""
+    if people < 1 or count < 1:
+        raise ValueError(f"a crowd needs at least one person and one expression, not {people} and {count}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, people, SHARD):
+        path = folder / f"people-{first:05d}.safetensors"
+        numbers = range(first, min(first + SHARD, people))
+        if not path.is_file():
+            made = [_person(seed, number, count) for number in numbers]
+            tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
+            with files.replacing(path) as partial:
+                partial.write_bytes(safetensors.torch.save(tensors))
+        on_person(numbers[-1] + 1)
+
+
+def _person(seed: int, number: int, count: int) -> dict[str, Array]:
+    chance = np.random.SeedSequence([seed, zlib.crc32(b"crowd"), number])
+    body, manner, points = chance.spawn(3)
+    amounts = expressions.drawn_expressions(count, np.random.default_rng(manner))
+    talker = expressions.make_talker(f"{number}", body, amounts)
+    shared = expressions.topology()
+    front = shared.front[shared.faces].all(axis=1)
+    above = mesh.above(talker.neutral_mm[shared.faces].mean(axis=1), talker.neutral_mm[shared.throat], -15)
+    parts = {FACE_POINTS: front & shared.seen, OTHER_POINTS: ~front & shared.seen & above}
+    drawn = [
+        clouds.sample(
+            trimesh.Trimesh(talker.neutral_mm, shared.faces[part], process=False), size, seed=int(points.generate_state(1)[0])
+        )
+        for size, part in parts.items()
+    ]
+    moving = talker.posed_mm[:, shared.front] - talker.neutral_mm[shared.front]
+    return {
+        "points": _whole(np.concatenate([part.points_mm for part in drawn]) / MM_PER_UNIT),
+        "normals": _whole(np.concatenate([part.normals for part in drawn])),
+        "anchors": talker.neutral_mm[shared.anchors].astype(np.float32) / MM_PER_UNIT,
+        "neutral": _whole(talker.neutral_mm[shared.front] / MM_PER_UNIT),
+        "offsets": _whole(moving / MM_PER_UNIT),
+    }
+
+
+def _whole(values: Array) -> Array:
+    """Numbers in [-1, 1] as whole ones of 16 bits."""
+    assert np.abs(values).max() <= 1
+    return np.round(values * _STEPS).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The people of a folder of shards, in units of `MM_PER_UNIT`; what is not asked for stays on the disk.
+
+    `anchors` (P, A, 3) are those of the neutral heads; `expressions` is the number of them that everybody has.
+    """
+
+    shards: tuple[dict[str, Tensor], ...]
+    anchors: Tensor
+    expressions: int
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    def _of(self, person: int, name: str) -> Tensor:
+        return self.shards[person // SHARD][name][person % SHARD]
+
+    def surface(self, person: int, count: int, *, face: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random points (count, 3) of the face of a person's neutral head, or of the rest, with their normals."""
+        first, size = (0, FACE_POINTS) if face else (FACE_POINTS, OTHER_POINTS)
+        rows = first + torch.randint(size, (count,), generator=generator)
+        return self._of(person, "points")[rows].float() / _STEPS, self._of(person, "normals")[rows].float() / _STEPS
+
+    def correspondences(
+        self, which: Sequence[tuple[int, int]], count: int, spread: Sequence[float], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """For each person and expression of `which` random points (W, count, 3) about the neutral face, and where they move to.
+
+        They lie off the surface along the normals, as far as NPHM's: by normal deviations of `spread`, an equal share each.
+        """
+        triangles = _front_faces()
+        rows = triangles[torch.randint(len(triangles), (len(which), count), generator=generator)]
+        across, along = torch.rand((2, len(which), count), generator=generator)
+        across = across.sqrt()
+        weights = torch.stack([1 - across, across * (1 - along), across * along], dim=2)
+        neutral, moved = torch.empty(2, len(which), count, 3, 3)
+        for number, shard in enumerate(self.shards):
+            mine = torch.tensor([place for place, (person, _) in enumerate(which) if person // SHARD == number], dtype=torch.long)
+            person = torch.tensor([which[place][0] % SHARD for place in mine.tolist()], dtype=torch.long)[:, None, None]
+            expression = torch.tensor([which[place][1] for place in mine.tolist()], dtype=torch.long)[:, None, None]
+            neutral[mine] = shard["neutral"][person, rows[mine]].float() / _STEPS
+            moved[mine] = shard["offsets"][person, expression, rows[mine]].float() / _STEPS
+        off = (
+            torch.randn((len(which), count), generator=generator) * torch.tensor(spread).repeat(-(-count // len(spread)))[:count]
+        )
+        return _off(neutral, weights, off), _off(neutral + moved, weights, off)
+
+    def motions(self, count: int = 300) -> Tensor:
+        """How some of the face's vertices move in each expression of each person, (P E, 3 count)."""
+        rows = torch.linspace(0, self.shards[0]["offsets"].shape[2] - 1, count).long()
+        return torch.cat([shard["offsets"][:, :, rows].float().flatten(0, 1).flatten(1) / _STEPS for shard in self.shards])
+
+
+def _off(corners: Tensor, weights: Tensor, off: Tensor) -> Tensor:
+    """Points (..., 3) of triangles (..., 3, 3), moved along their normals by `off` (...)."""
+    normals = torch.linalg.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+    return (weights[..., None] * corners).sum(-2) + off[..., None] * torch.nn.functional.normalize(normals, dim=-1)
+
+
+@functools.cache
+def _front_faces() -> Tensor:
+    """The triangles (F, 3) of the face, by the numbers of its own vertices."""
+    shared = expressions.topology()
+    own = np.cumsum(shared.front) - 1
+    return torch.from_numpy(own[shared.faces[shared.front[shared.faces].all(axis=1)]])
+
+
+def shards(folder: str | Path) -> list[Path]:
+    """The files of a crowd; FileNotFoundError where there are none."""
+    if found := sorted(Path(folder).glob("people-*.safetensors")):
+        return found
+    raise FileNotFoundError(f"{folder}: no people-*.safetensors; the run that makes them has not been done, or failed")
+
+
+def read(folder: str | Path) -> Crowd:
+    """The crowd that `write` made; FileNotFoundError or ValueError where it is missing or damaged."""
+    found = []
+    for path in shards(folder):
+        try:
+            found.append(safetensors.torch.load_file(path))
+        except Exception as error:  # there are many ways to be damaged
+            raise ValueError(
+                f"{path}: not a shard of people, or cut short ({files.reason(error)}); delete it and run again"
+            ) from None
+    counts = [len(shard["anchors"]) for shard in found]
+    if any(count != SHARD for count in counts[:-1]):
+        raise ValueError(
+            f"{folder}: its shards have {counts} people; all but the last need {SHARD}; delete the folder and run again"
+        )
+    anchors = torch.cat([shard["anchors"] for shard in found])
+    return Crowd(tuple(found), anchors, found[0]["offsets"].shape[1])

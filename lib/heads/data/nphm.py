@@ -1,0 +1,184 @@
+"""The folders of NPHM's data set: scans of people with expressions, registered meshes, and points that a single view sees.
+
+    ROOT/dataset/SUBJECT/EEE/scan.ply            a scan, and
+    ROOT/dataset/SUBJECT/EEE/registration.ply    a template fitted to it: the same vertex is the same place
+    ROOT/dataset/SUBJECT/EEE/flame.ply           FLAME's, which says where the throat is (only in the original)
+    ROOT/dataset/neutrals_open.json              which expression is a subject's neutral one, -1 for none
+    ROOT/dataset/SUBJECT/expressions.json        the same of one subject, with names of the others (only ours)
+    ROOT/single_view/SUBJECT/E/obs.npy           points seen from the front; obs_back.npy, where there is one, from behind
+
+Subjects are numbers of three digits there, and names here. Lengths are FLAME's metres times four: a unit is 250 mm. Which
+vertices of the registered meshes are NPHM's anchors, the face and the throat is said by whole numbers in anchors.npy, face.npy
+and throat.npy of ROOT/dataset. The original has the first two among the assets of its program, to be copied here, and the third
+in its text.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from heads import clouds, files, mesh
+from heads.data import expressions
+from heads.data.anatomy import Array
+from heads.data.crowd import MM_PER_UNIT
+from heads.data.expressions import Talker
+
+_FLAME_THROAT = (3276, 3207, 3310)  # vertices of flame.ply (`cut_throat`)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One person of a data set: the numbers of the `neutral` expression and of the others, with names where they have some."""
+
+    root: Path
+    name: str
+    neutral: int
+    expressions: dict[int, str]
+
+    def scan(self, number: int) -> trimesh.Trimesh:
+        """A scan in mm."""
+        return _mesh_mm(self._folder(number) / "scan.ply")
+
+    def registration(self, number: int) -> trimesh.Trimesh:
+        """The registered mesh in mm."""
+        return _mesh_mm(self._folder(number) / "registration.ply")
+
+    def anchors_mm(self, number: int) -> Array:
+        """Where NPHM's anchors (A, 3) are."""
+        return self._vertices(number, "anchors")
+
+    def face(self, number: int) -> tuple[Array, Array]:
+        """The vertices (F, 3) of the registered face in mm, and their normals (F, 3)."""
+        registered, rows = self.registration(number), self._rows("face")
+        return np.asarray(registered.vertices)[rows], np.asarray(registered.vertex_normals)[rows]
+
+    def throat_mm(self, number: int) -> Array:
+        """Three points (3, 3) of the plane that a head ends at."""
+        if (self.root / "dataset" / "throat.npy").is_file():
+            return self._vertices(number, "throat")
+        return np.asarray(_mesh_mm(self._folder(number) / "flame.ply").vertices)[list(_FLAME_THROAT)]
+
+    def observed_mm(self, number: int) -> Array:
+        """The points (N, 3) of a single view, and those from behind where there are any, above the throat."""
+        folder = self.root / "single_view" / self.name / str(number)
+        paths = [folder / "obs.npy", *(path for path in [folder / "obs_back.npy"] if path.is_file())]
+        points = np.concatenate([_array(path, (None, 3)) for path in paths]) * MM_PER_UNIT
+        return points[mesh.above(points, self.throat_mm(number))]
+
+    def dense_mm(self, number: int, count: int = 20_000) -> Array:
+        """Points (count, 3) all over a scan, above the throat."""
+        points = clouds.sample(self.scan(number), count, seed=0).points_mm
+        return points[mesh.above(points, self.throat_mm(number))]
+
+    def files(self) -> list[Path]:
+        """All that is read of this subject."""
+        parts = [self.root / "dataset" / f"{part}.npy" for part in ("anchors", "face", "throat")]
+        folders = [self._folder(number) for number in (self.neutral, *self.expressions)]
+        views = [self.root / "single_view" / self.name / str(number) for number in (self.neutral, *self.expressions)]
+        found = [*parts, *(path for folder in [*folders, *views] for path in sorted(folder.glob("*.*")))]
+        return [path for path in found if path.is_file()]
+
+    def _folder(self, number: int) -> Path:
+        return self.root / "dataset" / self.name / f"{number:03d}"
+
+    def _rows(self, part: str) -> Array:
+        return _array(self.root / "dataset" / f"{part}.npy", (None,)).astype(int)
+
+    def _vertices(self, number: int, part: str) -> Array:
+        vertices, rows = np.asarray(self.registration(number).vertices), self._rows(part)
+        if rows.min() < 0 or rows.max() >= len(vertices):
+            raise ValueError(
+                f"{self.root / 'dataset' / part}.npy: expected numbers of the registration's {len(vertices)} vertices, found "
+                f"{rows.min()} to {rows.max()}"
+            )
+        return vertices[rows]
+
+
+def subject(root: str | Path, name: str) -> Subject:
+    """A subject of a data set; ValueError or FileNotFoundError where it has no neutral scan, or is not there."""
+    root = Path(root)
+    folder, neutrals = root / "dataset" / name, root / "dataset" / "neutrals_open.json"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such subject")
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and (path / "scan.ply").is_file())
+    if (folder / "expressions.json").is_file():
+        said, where = _json(folder / "expressions.json"), "expressions.json"
+        neutral, names = said.get("neutral", -1), {int(key): value for key, value in said.get("names", {}).items()}
+    else:
+        said, where, names = _json(neutrals), neutrals.name, {}
+        neutral = next((number for key, number in said.items() if f"{key:0>3}" == name), -1)
+    if neutral not in numbers:
+        raise ValueError(f"{folder}: it has no neutral scan: {where} says {neutral}, and its scans are {numbers}")
+    return Subject(root, name, neutral, {number: names.get(number, f"{number}") for number in numbers if number != neutral})
+
+
+def write(root: str | Path, talker: Talker, observed_mm: Mapping[str, Array], behind_mm: Mapping[str, Array]) -> None:
+    """Write somebody's heads, the neutral one as number 0, and what single views see of each, by its expression ("": neutral)."""
+    root = Path(root)
+    shared = expressions.topology()
+    (root / "dataset" / talker.name).mkdir(parents=True, exist_ok=True)
+    for part, rows in {"anchors": shared.anchors, "face": np.flatnonzero(shared.front), "throat": shared.throat}.items():
+        _write_array(root / "dataset" / f"{part}.npy", rows)
+    for number, expression in enumerate(["", *talker.expressions]):
+        whole = talker.mesh(expression)
+        folder = root / "dataset" / talker.name / f"{number:03d}"
+        folder.mkdir(exist_ok=True)
+        whole.vertices /= MM_PER_UNIT
+        for name in ("registration", "scan"):
+            mesh.save(whole, folder / f"{name}.ply")
+        seen = root / "single_view" / talker.name / str(number)
+        seen.mkdir(parents=True, exist_ok=True)
+        for name, points in {"obs": observed_mm, "obs_back": behind_mm}.items():
+            if expression in points:
+                _write_array(seen / f"{name}.npy", points[expression] / MM_PER_UNIT)
+    names = {str(number + 1): name for number, name in enumerate(talker.expressions)}
+    files.write_json(root / "dataset" / talker.name / "expressions.json", {"neutral": 0, "names": names})
+
+
+def _mesh_mm(path: Path) -> trimesh.Trimesh:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such mesh")
+    found = mesh.load(path)
+    found.vertices *= MM_PER_UNIT
+    low, high = found.bounds
+    if not 50 < float(np.linalg.norm(high - low)) < 2000:
+        size = float(np.linalg.norm(high - low)) / MM_PER_UNIT
+        raise ValueError(f"{path}: a head of {size:.3g} units; expected about one, a unit of {MM_PER_UNIT:g} mm")
+    return found
+
+
+def _array(path: Path, shape: tuple[int | None, ...]) -> Array:
+    """An array of numbers whose shape is this, None for any length; ValueError names the file."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such array") from None
+    except Exception as error:  # there are many ways to be damaged
+        raise ValueError(f"{path}: cannot be read as an array ({files.reason(error)})") from None
+    right = found.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, found.shape, strict=True))
+    if not right or found.size == 0 or not np.issubdtype(found.dtype, np.number) or not np.isfinite(found).all():
+        wanted = ", ".join("N" if size is None else str(size) for size in shape)
+        raise ValueError(f"{path}: expected finite numbers ({wanted}), at least one, found {found.dtype} {found.shape}")
+    return np.asarray(found)
+
+
+def _write_array(path: Path, values: Array) -> None:
+    with files.replacing(path) as partial, partial.open("wb") as file:
+        np.save(file, values)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(files.text(path))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such file") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a table, not {files.shown(found)}")
+    return found

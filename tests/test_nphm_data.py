@@ -1,0 +1,109 @@
+"""The folders of NPHM's data set: ours, and one in the original's form, with numbers for names and FLAME's throat."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from heads import mesh
+from heads.data import expressions, nphm
+from heads.data.crowd import MM_PER_UNIT
+from heads.data.expressions import Talker, recipe
+
+
+@pytest.fixture(scope="module")
+def talker() -> Talker:
+    return expressions.talker("una", 7, {name: recipe(name) for name in ("smile", "kiss")})
+
+
+@pytest.fixture
+def ours(talker: Talker, tmp_path: Path) -> Path:
+    front = {name: expressions.observe(talker.mesh(name), 300, azimuth=0) for name in ("", "smile", "kiss")}
+    nphm.write(tmp_path, talker, front, {"": expressions.observe(talker.mesh(), 200, azimuth=180)})
+    return tmp_path
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """A subject 017 of four scans, the second of them neutral, of which FLAME's and the registered meshes are spheres."""
+    ball = trimesh.creation.icosphere(5, 0.4)
+    for number in range(4):
+        folder = tmp_path / "dataset" / "017" / f"{number:03d}"
+        folder.mkdir(parents=True)
+        scan = ball.copy()
+        scan.vertices += [0, 0.01 * number, 0]
+        for name in ("scan", "registration", "flame"):
+            mesh.save(scan, folder / f"{name}.ply")
+        view = tmp_path / "single_view" / "017" / str(number)
+        view.mkdir(parents=True)
+        np.save(view / "obs.npy", scan.vertices[scan.vertices[:, 2] > 0.1])
+        if number == 1:
+            np.save(view / "obs_back.npy", scan.vertices[scan.vertices[:, 2] < -0.1])
+    (tmp_path / "dataset" / "neutrals_open.json").write_text(json.dumps({"17": 1, "18": -1, "19": 0}))
+    np.save(tmp_path / "dataset" / "anchors.npy", np.arange(39) * 7)
+    np.save(tmp_path / "dataset" / "face.npy", np.flatnonzero(ball.vertices[:, 2] > 0.1))
+    return tmp_path
+
+
+def test_what_is_written_is_read_again(ours: Path, talker: Talker) -> None:
+    one = nphm.subject(ours, "una")
+    assert one.neutral == 0 and one.expressions == {1: "smile", 2: "kiss"}
+    for number, expression in enumerate(("", "smile", "kiss")):
+        assert np.allclose(one.scan(number).vertices, talker.mesh(expression).vertices, atol=1e-4)
+        assert np.array_equal(one.registration(number).faces, expressions.topology().faces)
+    assert np.allclose(one.anchors_mm(0), talker.neutral_mm[expressions.topology().anchors], atol=1e-4)
+    assert one.observed_mm(0)[:, 2].min() < -60 < one.observed_mm(1)[:, 2].min()  # from behind too, and not
+    assert len(one.observed_mm(1)) <= 300 and mesh.above(one.observed_mm(1), one.throat_mm(1)).all()
+    vertices, normals = one.face(1)
+    assert len(vertices) == expressions.topology().front.sum() and np.allclose(np.linalg.norm(normals, axis=1), 1)
+    assert {path.name for path in one.files()} >= {"anchors.npy", "scan.ply", "obs.npy", "obs_back.npy"}
+
+
+def test_the_originals_layout_is_read(original: Path) -> None:
+    one = nphm.subject(original, "017")
+    assert one.neutral == 1 and one.expressions == {0: "0", 2: "2", 3: "3"}
+    flame = mesh.load(original / "dataset" / "017" / "002" / "flame.ply")
+    assert np.allclose(one.throat_mm(2), flame.vertices[[3276, 3207, 3310]] * MM_PER_UNIT)
+    assert len(one.anchors_mm(1)) == 39 and len(one.dense_mm(1, 500)) <= 500
+    assert np.allclose(np.linalg.norm(one.scan(0).vertices, axis=1), 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        (
+            "018",
+            lambda root: (root / "018").mkdir(),
+            r"018: it has no neutral scan: neutrals_open\.json says -1, and its scans are \[\]",
+        ),
+        ("020", lambda root: (root / "020").mkdir(), r"neutrals_open\.json says -1"),
+        ("021", lambda root: None, "there is no such subject"),
+        ("017", lambda root: (root / "neutrals_open.json").unlink(), r"neutrals_open\.json: there is no such file"),
+        ("017", lambda root: (root / "neutrals_open.json").write_text("[1"), r"neutrals_open\.json: not valid JSON"),
+        ("017", lambda root: (root / "anchors.npy").write_bytes(b"x"), r"anchors\.npy: cannot be read as an array"),
+        ("017", lambda root: np.save(root / "anchors.npy", [[1]]), r"anchors\.npy: expected finite numbers \(N\), .* \(1, 1\)"),
+        ("017", lambda root: np.save(root / "anchors.npy", [0, 99999]), r"anchors\.npy: .* vertices, found 0 to 99999"),
+        ("017", lambda root: (root / "017" / "001" / "flame.ply").unlink(), r"flame\.ply: there is no such mesh"),
+        (
+            "017",
+            lambda root: mesh.save(trimesh.creation.icosphere(1, 100.0), root / "017" / "001" / "registration.ply"),
+            r"registration\.ply: a head of .* units; expected about one, a unit of 250 mm",
+        ),
+        (
+            "017",
+            lambda root: np.save(root.parent / "single_view" / "017" / "1" / "obs.npy", [[np.nan, 0, 0]]),
+            r"obs\.npy: expected finite numbers \(N, 3\)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_files_name(
+    original: Path, name: str, change: Callable[[Path], object], said: str
+) -> None:
+    change(original / "dataset")
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        one = nphm.subject(original, name)
+        one.anchors_mm(1)
+        one.observed_mm(1)
