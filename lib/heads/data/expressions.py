@@ -175,15 +175,20 @@ def _computed() -> Topology:
     on_skin = scipy.spatial.cKDTree(canonical[: len(parts[0])])
     anchors = [place for x, y, z in _ANCHORS["pairs"].values() for place in ((x, y, z), (-x, y, z))]
     faces = np.concatenate(all_faces)
-    neutral = coarse + _moved(NEUTRAL)
-    still = np.concatenate([refine @ _with_mouth(neutral[used], loop), *parts[1:]])
+
+    def refined(amounts: Mapping[str, float]) -> Array:
+        return np.concatenate([refine @ _with_mouth((coarse + _moved(amounts))[used], loop), *parts[1:]])
+
+    # In a mouth that is a little open also what only a wide one shows; of the eyes only what is seen of them.
+    neutral, opened = (anatomies.seen_from_outside(refined(one), faces) for one in (NEUTRAL, {"jawOpen": 1.0}))
+    seen = neutral | (opened & (np.repeat(range(3), material) == 0))
     front = (canonical[:, 2] > 25) & (canonical[:, 1] < 55) & (canonical[:, 1] > -122)
     return Topology(
         faces=faces,
         material=np.repeat([anatomies.SKIN, anatomies.EYE, anatomies.EYE], material),
         canonical=canonical,
         front=front,
-        seen=anatomies.seen_from_outside(still, faces),
+        seen=seen,
         anchors=on_skin.query([*anchors, *_ANCHORS["middle"].values()])[1],
         throat=on_skin.query(_THROAT)[1],
         skin=used,

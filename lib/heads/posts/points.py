@@ -24,6 +24,7 @@ def gather(found: Results, region: str, part: str = "", published: Path | None =
         means = {
             said: results.by_subject(found, method, f"{part}{region}_{measure}", name=name).mean()
             for measure, said in (MEASURES | BESIDE).items()
+            if f"{part}{region}_{measure}" in found.scores  # the floor is that of neutral heads
         }
         people = len(results.by_subject(found, method, f"{part}{region}_l1_mm", name=name).dropna())
         rows.append({"method": results.label(found, method), "points": name or "single view", "people": people} | means)
