@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial import cKDTree
 
 from heads import chamfer, mesh
 from heads.clouds import Cloud
@@ -14,7 +15,7 @@ FACE = (ROUND.vertices[FRONT], ROUND.vertex_normals[FRONT])
 
 
 def scores(other: trimesh.Trimesh, **changed: object) -> dict[str, float]:
-    return chamfer.evaluate(other, ROUND, FACE, LOW, **{"count": 20_000, "pixels": 150} | changed)  # type: ignore[arg-type]
+    return chamfer.evaluate(other, ROUND, FACE, LOW, **{"count": 20_000} | changed)  # type: ignore[arg-type]
 
 
 def test_the_same_surface_is_at_the_floor_and_a_larger_one_at_its_distance() -> None:
@@ -35,6 +36,25 @@ def test_what_no_camera_sees_and_what_is_below_the_throat_does_not_count() -> No
     below = ROUND.copy()
     below.vertices[below.vertices[:, 1] < -65, 1] -= 30
     assert scores(below)["head_to_surface_mm"] < 0.2
+
+
+def test_cameras_see_all_of_a_ball_and_the_same_of_two() -> None:
+    cameras = chamfer.around(ROUND)
+    cloud = chamfer.seen(ROUND, cameras, 60, np.random.default_rng(0))
+    assert np.allclose(np.linalg.norm(cloud.points_mm, axis=1), 100, atol=0.5)
+    away, _ = cKDTree(cloud.points_mm).query(ROUND.vertices)
+    assert away.max() < 12  # no part of it is left out
+    longer = trimesh.util.concatenate([ROUND, trimesh.creation.cylinder(5.0, segment=[[0, -95, 0], [0, -300, 0]])])
+    same, other = scores(ROUND), scores(longer)
+    assert other["head_l1_mm"] == pytest.approx(same["head_l1_mm"], rel=0.03)
+
+
+def test_what_is_seen_from_behind_does_not_count() -> None:
+    cut = ROUND.copy()
+    cut.update_faces(ROUND.triangles_center[:, 1] > -50)  # one can look into it from below
+    cloud = chamfer.seen(cut, chamfer.around(ROUND), 60, np.random.default_rng(0))
+    assert ((cloud.points_mm * cloud.normals).sum(axis=1) > 0).all()
+    assert len(cloud.points_mm) > 5000
 
 
 def test_the_face_is_what_lies_near_it_on_both_surfaces() -> None:

@@ -4,7 +4,7 @@ Both surfaces are cut at the throat. The head is all that is left, the face what
 aligned.
 """
 
-from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import trimesh
@@ -15,41 +15,60 @@ from scipy.spatial import cKDTree
 from heads import clouds, mesh, metric
 from heads.clouds import Cloud
 
-PIXELS = 360  # a side of a picture
+CAMERAS, DISTANCE = 10, 4.0  # radii of the scan from its middle
+PIXELS_A_POINT = 1.27  # a side of a picture has so many times the root of the points to draw: the face is a tenth of the hits
 THROAT_MARGIN_MM = 0.75  # above the plane, so that the bottom of a reconstruction does not count
 FACE_MM, FACE_PLANE_MM = 10.0, 5.0  # from the registered face's vertices, and from the planes there
 SEEN_MM = 1.5  # from the nearest pixel: a vertex that is farther away is hidden
 MOVED_MM = 2.0  # what moves farther in an expression is scored on its own
 
 
-def seen(mesh_mm: trimesh.Trimesh, *, cameras: int = 10, pixels: int = PIXELS) -> Cloud:
-    """What cameras all around see of a mesh, a point with its normal for each pixel of their pictures.
+class Cameras(NamedTuple):
+    """Where to look at heads from: eyes (V, 3) around a middle (3,), whose fields of view a ball of `reach_mm` fills."""
 
-    As NPHM samples both surfaces (`render_utils.py`), so that nothing inside a head counts. ValueError if they see nothing.
-    """
-    triangles = np.asarray(mesh_mm.triangles)
+    eyes_mm: np.ndarray
+    middle_mm: np.ndarray
+    reach_mm: float
+
+
+def around(mesh_mm: trimesh.Trimesh, count: int = CAMERAS) -> Cameras:
+    """Cameras evenly around a mesh (on a Fibonacci sphere), from whose pictures it and what is compared with it are sampled."""
     low, high = mesh_mm.bounds
     middle, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    height, angle = 1 - 2 * (np.arange(count) + 0.5) / count, np.pi * (1 + 5**0.5) * np.arange(count)
+    flat = np.sqrt(1 - height**2)
+    return Cameras(
+        middle + DISTANCE * reach * np.stack([flat * np.cos(angle), height, flat * np.sin(angle)], axis=1), middle, reach
+    )
+
+
+def seen(mesh_mm: trimesh.Trimesh, cameras: Cameras, pixels: int, rng: np.random.Generator) -> Cloud:
+    """What cameras see of a mesh, a random point in each of `pixels` x `pixels` of each picture, with its normal.
+
+    As NPHM samples both surfaces (`render_utils.py`), so that nothing inside a head counts, nor a surface seen from behind.
+    ValueError if they see nothing.
+    """
     scene = EmbreeScene()
-    TriangleMesh(scene, np.ascontiguousarray(triangles, dtype=np.float32))
-    steps = (np.arange(pixels) + 0.5) / pixels * 2 - 1
-    column, row = (axis.ravel()[:, None] for axis in np.meshgrid(steps, steps))
-    points, faces = [], []
-    for number in range(cameras):  # a Fibonacci sphere
-        height, angle = 1 - 2 * (number + 0.5) / cameras, np.pi * (1 + 5**0.5) * number
-        towards = np.array([np.sqrt(1 - height**2) * np.cos(angle), height, np.sqrt(1 - height**2) * np.sin(angle)])
+    TriangleMesh(scene, np.ascontiguousarray(mesh_mm.triangles, dtype=np.float32))
+    normals, points, faces = np.asarray(mesh_mm.face_normals), [], []
+    for eye in cameras.eyes_mm:
+        towards = (eye - cameras.middle_mm) / np.linalg.norm(eye - cameras.middle_mm)
         across = np.cross([0.0, 1.0, 0.0], towards) / np.linalg.norm(np.cross([0.0, 1.0, 0.0], towards))
-        origins = middle + reach * (4 * towards + column * across + row * np.cross(towards, across))
-        aims = middle + reach * 0.2 * (column * across + row * np.cross(towards, across)) - origins  # they converge, as rays do
-        rays = aims / np.linalg.norm(aims, axis=1, keepdims=True)
-        hit = scene.run(origins.astype(np.float32), rays.astype(np.float32), query="INTERSECT", output=True)
-        met = hit["primID"] >= 0
-        points.append((origins + hit["tfar"][:, None] * rays)[met])
+        place = (np.arange(pixels)[:, None] + rng.random((2, pixels, pixels))) / pixels * 2 - 1
+        column, row = place[0].T.reshape(-1, 1), place[1].reshape(-1, 1)
+        wide = cameras.reach_mm * DISTANCE / np.sqrt(DISTANCE**2 - 1)  # of the ball's outline, in the plane through its middle
+        rays = cameras.middle_mm + wide * (column * across + row * np.cross(towards, across)) - eye
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        starts = np.broadcast_to(eye, rays.shape).astype(np.float32)
+        hit = scene.run(starts, rays.astype(np.float32), query="INTERSECT", output=True)
+        met = np.flatnonzero(hit["primID"] >= 0)
+        met = met[(normals[hit["primID"][met]] * rays[met]).sum(axis=1) < -0.01]
+        points.append(eye + hit["tfar"][met, None] * rays[met])
         faces.append(hit["primID"][met])
     found, face = np.concatenate(points), np.concatenate(faces)
     if len(found) == 0:
         raise ValueError("no camera sees anything of the mesh")
-    return Cloud(found, np.asarray(mesh_mm.face_normals)[face])
+    return Cloud(found, normals[face])
 
 
 def near(cloud: Cloud, points_mm: np.ndarray, normals: np.ndarray, *, distance_mm: float, plane_mm: float) -> np.ndarray:
@@ -86,7 +105,6 @@ def evaluate(
     seed: int = 0,
     moved_mm: np.ndarray | None = None,
     floor: bool = True,
-    pixels: int = PIXELS,
 ) -> dict[str, float]:
     """The scores `head_*` and `face_*` of a reconstruction, with `count` points on either surface in either region.
 
@@ -95,29 +113,28 @@ def evaluate(
     two drawings of the scan itself, unless it is left out for the sake of time; `*_to_surface_mm` is the mean distance of the
     scan's points from the surface between them.
     """
-    rng = np.random.default_rng(seed)
+    rng, cameras = np.random.default_rng(seed), around(scan_mm)
+    pixels = max(32, round(PIXELS_A_POINT * np.sqrt(count)))
+
+    def parts(mesh_mm: trimesh.Trimesh) -> dict[str, Cloud]:
+        whole = seen(mesh_mm, cameras, pixels, rng)
+        head = whole.part(mesh.above(whole.points_mm, throat_mm, THROAT_MARGIN_MM))
+        return {"head": head, "face": head.part(near(head, *face, distance_mm=FACE_MM, plane_mm=FACE_PLANE_MM))}
+
     surface, scores = metric.build_surface(head_mm), {}
-    parts = [_parts(one, face, throat_mm, pixels) for one in (head_mm, scan_mm)]
+    predicted, true, again = parts(head_mm), parts(scan_mm), parts(scan_mm) if floor else {}
     for region in ("head", "face"):
-        one, true = (part[region] for part in parts)
-        if not len(one.points_mm) or not len(true.points_mm):
+        if not len(predicted[region].points_mm) or not len(true[region].points_mm):
             raise ValueError(f"no camera sees anything of the {region} above the throat; are both heads in one place?")
-        drawn, truth, again = (cloud.part(rng.integers(len(cloud.points_mm), size=count)) for cloud in (one, true, true))
+        drawn, truth = (of[region].part(rng.integers(len(of[region].points_mm), size=count)) for of in (predicted, true))
         scores |= {f"{region}_{name}": value for name, value in compare(drawn, truth).items()}
         if floor:
-            scores[f"{region}_floor_mm"] = compare(again, truth)["l1_mm"]
+            second = again[region].part(rng.integers(len(again[region].points_mm), size=count))
+            scores[f"{region}_floor_mm"] = compare(second, truth)["l1_mm"]
         few = truth.points_mm[:: max(1, count // 10_000)]
         scores[f"{region}_to_surface_mm"] = float(np.linalg.norm(metric.closest_points(few, surface) - few, axis=1).mean())
-    shown = cKDTree(parts[1]["face"].points_mm).query(face[0])[0] < SEEN_MM
+    shown = cKDTree(true["face"].points_mm).query(face[0])[0] < SEEN_MM
     if moved_mm is not None and (far := (moved_mm > MOVED_MM) & shown).any():
         away = np.linalg.norm(metric.closest_points(face[0][far], surface) - face[0][far], axis=1)
         scores |= {"moved_to_surface_mm": float(away.mean()), "moved_by_mm": float(moved_mm[far].mean())}
     return scores
-
-
-def _parts(
-    mesh_mm: trimesh.Trimesh, face: tuple[np.ndarray, np.ndarray], throat_mm: np.ndarray, pixels: int
-) -> Mapping[str, Cloud]:
-    whole = seen(mesh_mm, pixels=pixels)
-    head = whole.part(mesh.above(whole.points_mm, throat_mm, THROAT_MARGIN_MM))
-    return {"head": head, "face": head.part(near(head, *face, distance_mm=FACE_MM, plane_mm=FACE_PLANE_MM))}
