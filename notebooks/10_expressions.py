@@ -79,8 +79,6 @@ seen = {"neutral" if number == person.neutral else person.expressions[number]: p
 plots.points({name: points for name, points in list(seen.items())[:4]})
 
 # %%
-from pathlib import Path
-
-left = sorted(Path(run.root, "dataset", run.subject).rglob("*.ply"))
+left = person.files()
 run.use([] if run.kind == "synthetic" else left)
 run.finish(files=[str(path) for path in left if run.kind == "synthetic"])

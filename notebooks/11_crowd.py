@@ -17,7 +17,7 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters. With `scans`, the folder of NPHM's data set, the people there are taken instead.
+# The parameters. The seed determines the people.
 
 # %% tags=["parameters"]
 out: str = "runs/demo/prior/crowd"
@@ -55,7 +55,7 @@ many = crowd.read(run.out)
 f"{len(many)} people with {many.expressions} expressions each, {seconds:.0f} s"
 
 # %% [markdown]
-# Six of them with six expressions. They should look like people talking.
+# Six people of the same kind with six expressions that have names. They should look like people talking.
 
 # %%
 from heads.data import expressions

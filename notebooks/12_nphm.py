@@ -54,7 +54,7 @@ from heads.data import crowd
 from heads.posts import plots
 from heads.study import runner
 
-runner.first("11_crowd", run.prior)
+runner.first("11_crowd", f"{run.prior}/record.json")
 people = crowd.read(run.prior)
 run.use(crowd.shards(run.prior))
 plots.points({"anchors": people.anchors[0].numpy(), "mean anchors": people.anchors.mean(dim=0).numpy()})
@@ -77,7 +77,7 @@ about = {
     "parameters": run.parameters,
     "code": run.code,
     "config": asdict(config),
-    "made_from": checkpoints.digest(people.anchors),
+    "made_from": checkpoints.digest(people),
 }
 unfinished = run.out / "unfinished.safetensors"
 learned, history = identity.train(
@@ -97,7 +97,7 @@ plots.losses({run.out.name: history})
 # %%
 began = time.perf_counter()
 shape = expression.shape_for(learned, moves_config.shape)
-about_moves = about | {"moves": asdict(moves_config), "made_from": checkpoints.digest(people.anchors, learned.tensors)}
+about_moves = about | {"moves": asdict(moves_config), "made_from": checkpoints.digest(people, learned.tensors)}
 unfinished_moves = run.out / "unfinished_moves.safetensors"
 moves, moves_history = expression.train(
     run.out.name,
@@ -112,7 +112,7 @@ seconds["expressions"] = time.perf_counter() - began
 plots.losses({run.out.name: moves_history})
 
 # %% [markdown]
-# Heads of nobody: codes drawn from the normal distribution that the learned codes have.
+# Heads of nobody in particular: codes drawn from the normal distribution that the learned codes have.
 
 # %%
 model = fitting.Model(learned, expression.restored(moves, asdict(shape)), moves["expressions"])
@@ -127,7 +127,7 @@ figures["samples.png"]
 # person's.
 
 # %%
-codes, shown = learned.tensors["codes"], moves["expressions"][2]
+codes, shown = learned.tensors["codes"], moves["expressions"][people.expressions - 1]
 way = priors.interpolate(codes[0], codes[-1], 6)
 between = [fitting.neutral_mesh(model, code, cell_mm=cell_mm) for code in way]
 posed = [fitting.posed_mesh(model, head, code, shown) for head, code in zip(between, way, strict=True)]
@@ -138,7 +138,7 @@ figures["identities.png"]
 # And from one expression to another, with the person held.
 
 # %%
-steps = priors.interpolate(moves["expressions"][0], moves["expressions"][1], 6)
+steps = priors.interpolate(moves["expressions"][0], shown, 6)
 moved = {f"{i}": fitting.posed_mesh(model, between[0], codes[0], how) for i, how in enumerate(steps)}
 figures["expressions.png"] = plots.heads([moved])
 figures["expressions.png"]

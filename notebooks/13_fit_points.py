@@ -51,7 +51,7 @@ from heads.data import crowd, nphm
 from heads.posts import plots
 from heads.study import runner
 
-runner.first("10_expressions", f"{run.root}/dataset/{run.subject}", subject=run.subject)
+runner.first("10_expressions", f"{run.root}/dataset/{run.subject}/expressions.json", subject=run.subject)
 person = nphm.subject(run.root, run.subject)
 names = {person.neutral: "neutral"} | person.expressions
 seen = {number: person.observed_mm(number) if run.points == "single view" else person.dense_mm(number) for number in names}

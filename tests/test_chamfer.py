@@ -90,3 +90,8 @@ def test_above_a_plane_is_where_y_grows_whatever_the_order_of_its_points() -> No
     for plane in (LOW, LOW[::-1]):
         assert mesh.above(points, plane).tolist() == [True, False, False]
         assert mesh.above(points, plane, margin_mm=2).tolist() == [False, False, False]
+
+
+def test_three_points_in_a_line_span_no_plane() -> None:
+    with pytest.raises(ValueError, match="span no plane that has an above"):
+        mesh.above(np.zeros((2, 3)), np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]))

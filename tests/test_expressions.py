@@ -158,6 +158,13 @@ def test_an_interrupted_crowd_goes_on_and_a_damaged_shard_is_named(folder: Path,
     before = path.stat().st_mtime_ns
     crowd.write(tmp_path, 3, 2, seed=4)
     assert path.stat().st_mtime_ns == before
+    crowd.write(tmp_path, 3, 2, seed=5)  # other people: none of the first are kept
+    assert path.read_bytes() != whole
+    crowd.write(tmp_path, 2, 1, seed=5)
+    assert len(crowd.read(tmp_path)) == 2 and crowd.read(tmp_path).expressions == 1
+    (tmp_path / "people-00050.safetensors").write_bytes(whole)  # of a larger crowd
+    crowd.write(tmp_path, 2, 1, seed=5)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
     path.write_bytes(whole[:1000])
     with pytest.raises(ValueError, match=r"people-00000\.safetensors: not a shard of people, or cut short"):
         crowd.read(tmp_path)

@@ -216,6 +216,7 @@ def test_a_fit_finds_one_person_and_an_expression_of_each_observation(whole: fit
         )
     assert away < 0.02 or away < 0.6 * mean
     assert found.history[-1]["surface"] < 0.6 * found.history[0]["surface"]
+    assert whole.moves is not None and all(weight.requires_grad for weight in whole.moves.parameters())  # a fit changes nothing
     again = fitting.fit("it", whole, [neutral, *posed], config, posed=[False, True, True, True])
     assert torch.equal(found.identity, again.identity)
 
@@ -241,6 +242,8 @@ def test_points_that_no_head_can_be_fitted_to_are_refused(whole: fitting.Model, 
 
 
 def test_other_bad_input_is_refused_in_a_sentence(whole: fitting.Model, trained: tuple[str, priors.Learned]) -> None:
+    with pytest.raises(ValueError, match="it: 1 observations, but posed has 2 values"):
+        fitting.fit("it", whole, [torch.rand(50, 3) - 0.5], fitting.SMOKE, posed=[True, False])
     with pytest.raises(ValueError, match="it: there are no points"):
         fitting.fit("it", whole, [], fitting.SMOKE)
     with pytest.raises(ValueError, match="an observation with an expression needs a stage 2"):

@@ -59,7 +59,17 @@ def test_what_is_written_is_read_again(ours: Path, talker: Talker) -> None:
     assert len(one.observed_mm(1)) <= 300 and mesh.above(one.observed_mm(1), one.throat_mm(1)).all()
     vertices, normals = one.face(1)
     assert len(vertices) == expressions.topology().front.sum() and np.allclose(np.linalg.norm(normals, axis=1), 1)
-    assert {path.name for path in one.files()} >= {"anchors.npy", "scan.ply", "obs.npy", "obs_back.npy"}
+    assert {path.name for path in one.files()} >= {"anchors.npy", "scan.ply", "obs.npy", "obs_back.npy", "expressions.json"}
+
+
+def test_a_person_who_is_written_anew_keeps_nothing_of_before(ours: Path) -> None:
+    other = expressions.talker("una", 8, {"frown": recipe("frown")})
+    nphm.write(ours, other, {"": expressions.observe(other.mesh(), 300, azimuth=0)}, {})
+    one = nphm.subject(ours, "una")
+    assert one.expressions == {1: "frown"} and not (ours / "dataset" / "una" / "002").exists()
+    assert {path.name for path in one.files()} == {
+        "expressions.json", "anchors.npy", "face.npy", "throat.npy", "scan.ply", "registration.ply", "obs.npy"
+    }  # fmt: skip
 
 
 def test_the_originals_layout_is_read(original: Path) -> None:
@@ -90,7 +100,19 @@ def test_the_originals_layout_is_read(original: Path) -> None:
         (
             "017",
             lambda root: mesh.save(trimesh.creation.icosphere(1, 100.0), root / "017" / "001" / "registration.ply"),
-            r"registration\.ply: a head of .* units; expected about one, a unit of 250 mm",
+            r"registration\.ply: a head of .* units; expected one to two, a unit of 250 mm",
+        ),
+        (
+            "017",
+            lambda root: mesh.save(trimesh.creation.icosphere(2, 0.1), root / "017" / "001" / "registration.ply"),  # in metres
+            r"registration\.ply: a head of 0\.346 units; expected one to two, a unit of 250 mm",
+        ),
+        (
+            "017",
+            lambda root: np.save(
+                root.parent / "single_view" / "017" / "1" / "obs.npy", np.random.default_rng(0).random((90, 3)) * 0.1
+            ),
+            r"obs\.npy: a head of 0\.\d+ units",
         ),
         (
             "017",

@@ -133,5 +133,7 @@ def above(points_mm: np.ndarray, plane_mm: np.ndarray, margin_mm: float = 0.0) -
     """Which points (N, 3) lie above the plane through three points (3, 3), up being +y, by more than a margin."""
     first, second, third = plane_mm
     normal = np.cross(second - first, third - first)
+    if not abs(normal[1]) > 1e-6 * np.linalg.norm(np.ptp(plane_mm, axis=0)) ** 2:
+        raise ValueError(f"three points {np.round(plane_mm, 1).tolist()} span no plane that has an above")
     normal *= np.sign(normal[1]) / np.linalg.norm(normal)
     return np.asarray((points_mm - first) @ normal > margin_mm)

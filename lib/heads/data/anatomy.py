@@ -154,7 +154,8 @@ def _cache_path(name: str, sources: Sequence[Path]) -> Path | None:
     except RuntimeError:
         return None
     decides = hashlib.sha256(b"".join(source.read_bytes() for source in sources))
-    decides.update(f"{np.__version__} {scipy.__version__} {trimesh.__version__}".encode())
+    versions = [importlib.metadata.version(package) for package in ("numpy", "scipy", "trimesh", "libigl", "embreex")]
+    decides.update(" ".join(versions).encode())
     return Path(caches, f"{name}-{importlib.metadata.version('anny')}-{decides.hexdigest()[:16]}.npz")
 
 

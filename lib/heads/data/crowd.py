@@ -4,41 +4,63 @@ A shard is a file of safetensors with as many people as `SHARD`. Lengths are who
 """
 
 import functools
+import hashlib
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 import trimesh
 from torch import Tensor
 
 from heads import clouds, files, mesh
-from heads.data import expressions
+from heads.data import anatomy, expressions
+from heads.data import people as people_of
 from heads.data.anatomy import Array
 
 MM_PER_UNIT = 250.0  # FLAME's metres times four, as NPHM has them
 SHARD = 50
 FACE_POINTS, OTHER_POINTS = 12_000, 8_000
 _STEPS = 32767
+_MADE_BY = (anatomy, people_of, expressions, sys.modules[__name__])
 
 
 def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callable[[int], None] = lambda done: None) -> None:
-    """Make talkers with `count` random expressions each, in shards; those that are there already are kept."""
+    """Make talkers with `count` random expressions each, in shards; those that the same program made of the same are kept."""
     if people < 1 or count < 1:
         raise ValueError(f"a crowd needs at least one person and one expression, not {people} and {count}")
     folder.mkdir(parents=True, exist_ok=True)
-    for first in range(0, people, SHARD):
-        path = folder / f"people-{first:05d}.safetensors"
-        numbers = range(first, min(first + SHARD, people))
-        if not path.is_file():
+    program = hashlib.sha256(b"".join(Path(module.__file__ or "").read_bytes() for module in _MADE_BY)).hexdigest()[:16]
+    firsts = range(0, people, SHARD)
+    for path in set(folder.glob("people-*.safetensors")) - {_path(folder, first) for first in firsts}:
+        path.unlink()  # of a larger crowd
+    for first in firsts:
+        path, numbers = _path(folder, first), range(first, min(first + SHARD, people))
+        about = {"seed": str(seed), "people": f"{first} to {numbers[-1]}", "expressions": str(count), "program": program}
+        if _about(path) != about:
             made = [_person(seed, number, count) for number in numbers]
             tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
             with files.replacing(path) as partial:
-                partial.write_bytes(safetensors.torch.save(tensors))
+                partial.write_bytes(safetensors.torch.save(tensors, metadata=about))
         on_person(numbers[-1] + 1)
+
+
+def _path(folder: Path, first: int) -> Path:
+    return folder / f"people-{first:05d}.safetensors"
+
+
+def _about(path: Path) -> dict[str, str]:
+    """What a shard says of itself; nothing where there is none, or it cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return {}
 
 
 def _person(seed: int, number: int, count: int) -> dict[str, Array]:
@@ -156,6 +178,11 @@ def read(folder: str | Path) -> Crowd:
             raise ValueError(
                 f"{path}: not a shard of people, or cut short ({files.reason(error)}); delete it and run again"
             ) from None
+    each = {shard["offsets"].shape[1] for shard in found}
+    if len(each) > 1:
+        raise ValueError(
+            f"{folder}: its people have {sorted(each)} expressions; expected one number; delete the folder and run again"
+        )
     counts = [len(shard["anchors"]) for shard in found]
     if any(count != SHARD for count in counts[:-1]):
         raise ValueError(

@@ -255,8 +255,7 @@ def make_talker(name: str, chance: np.random.SeedSequence, expressions: Mapping[
     posed = np.stack([_posed(coarse, moves, amounts) for amounts in (NEUTRAL, *expressions.values())])
     shared = topology()
     centres = [anatomies.sphere(coarse[np.unique(eye)])[0] for eye in shared.eyes]
-    still = posed[0, : len(shared.canonical)]
-    origin = np.array([still[:, 0].mean(), np.mean(centres, axis=0)[1], (still[:, 2].min() + still[:, 2].max()) / 2])
+    origin = np.array([posed[0, :, 0].mean(), np.mean(centres, axis=0)[1], (posed[0, :, 2].min() + posed[0, :, 2].max()) / 2])
     posed = np.round(posed - origin, 4)
     return Talker(name, posed[0], tuple(expressions), posed[1:])
 

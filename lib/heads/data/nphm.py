@@ -9,11 +9,12 @@
 
 Subjects are numbers of three digits there, and names here. Lengths are FLAME's metres times four: a unit is 250 mm. Which
 vertices of the registered meshes are NPHM's anchors, the face and the throat is said by whole numbers in anchors.npy, face.npy
-and throat.npy of ROOT/dataset. The original has the first two among the assets of its program, to be copied here, and the third
-in its text.
+and throat.npy of ROOT/dataset. The original has the first among the assets of its program (`lm_inds_39.npy`), the vertices of
+its face region have to be looked up there too, and the throat is in its text.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,8 @@ class Subject:
 
     def face(self, number: int) -> tuple[Array, Array]:
         """The vertices (F, 3) of the registered face in mm, and their normals (F, 3)."""
-        registered, rows = self.registration(number), self._rows("face")
+        registered = self.registration(number)
+        rows = self._rows("face", len(registered.vertices))
         return np.asarray(registered.vertices)[rows], np.asarray(registered.vertex_normals)[rows]
 
     def throat_mm(self, number: int) -> Array:
@@ -67,7 +69,10 @@ class Subject:
         """The points (N, 3) of a single view, and those from behind where there are any, above the throat."""
         folder = self.root / "single_view" / self.name / str(number)
         paths = [folder / "obs.npy", *(path for path in [folder / "obs_back.npy"] if path.is_file())]
-        points = np.concatenate([_array(path, (None, 3)) for path in paths]) * MM_PER_UNIT
+        views = {path: _array(path, (None, 3)) * MM_PER_UNIT for path in paths}
+        for path, seen in views.items():
+            _check_size(path, seen)
+        points = np.concatenate(list(views.values()))
         return points[mesh.above(points, self.throat_mm(number))]
 
     def dense_mm(self, number: int, count: int = 20_000) -> Array:
@@ -80,23 +85,27 @@ class Subject:
         parts = [self.root / "dataset" / f"{part}.npy" for part in ("anchors", "face", "throat")]
         folders = [self._folder(number) for number in (self.neutral, *self.expressions)]
         views = [self.root / "single_view" / self.name / str(number) for number in (self.neutral, *self.expressions)]
-        found = [*parts, *(path for folder in [*folders, *views] for path in sorted(folder.glob("*.*")))]
-        return [path for path in found if path.is_file()]
+        said = [self.root / "dataset" / self.name / "expressions.json", self.root / "dataset" / "neutrals_open.json"]
+        found = [folder / f"{name}.ply" for folder in folders for name in ("scan", "registration", "flame")]
+        found += [folder / f"{name}.npy" for folder in views for name in ("obs", "obs_back")]
+        return [path for path in [*said, *parts, *found] if path.is_file()]
 
     def _folder(self, number: int) -> Path:
         return self.root / "dataset" / self.name / f"{number:03d}"
 
-    def _rows(self, part: str) -> Array:
-        return _array(self.root / "dataset" / f"{part}.npy", (None,)).astype(int)
+    def _rows(self, part: str, vertices: int) -> Array:
+        """The numbers of a part's vertices, of those that the registered mesh has."""
+        path = self.root / "dataset" / f"{part}.npy"
+        rows = _array(path, (None,))
+        if not (rows == np.round(rows)).all() or rows.min() < 0 or rows.max() >= vertices:
+            raise ValueError(
+                f"{path}: expected numbers of the registration's {vertices} vertices, found {rows.min()} to {rows.max()}"
+            )
+        return rows.astype(int)
 
     def _vertices(self, number: int, part: str) -> Array:
-        vertices, rows = np.asarray(self.registration(number).vertices), self._rows(part)
-        if rows.min() < 0 or rows.max() >= len(vertices):
-            raise ValueError(
-                f"{self.root / 'dataset' / part}.npy: expected numbers of the registration's {len(vertices)} vertices, found "
-                f"{rows.min()} to {rows.max()}"
-            )
-        return vertices[rows]
+        vertices = np.asarray(self.registration(number).vertices)
+        return vertices[self._rows(part, len(vertices))]
 
 
 def subject(root: str | Path, name: str) -> Subject:
@@ -109,6 +118,7 @@ def subject(root: str | Path, name: str) -> Subject:
     if (folder / "expressions.json").is_file():
         said, where = _json(folder / "expressions.json"), "expressions.json"
         neutral, names = said.get("neutral", -1), {int(key): value for key, value in said.get("names", {}).items()}
+        numbers = [number for number in numbers if number == neutral or number in names]
     else:
         said, where, names = _json(neutrals), neutrals.name, {}
         neutral = next((number for key, number in said.items() if f"{key:0>3}" == name), -1)
@@ -121,7 +131,9 @@ def write(root: str | Path, talker: Talker, observed_mm: Mapping[str, Array], be
     """Write somebody's heads, the neutral one as number 0, and what single views see of each, by its expression ("": neutral)."""
     root = Path(root)
     shared = expressions.topology()
-    (root / "dataset" / talker.name).mkdir(parents=True, exist_ok=True)
+    for folder in (root / "dataset" / talker.name, root / "single_view" / talker.name):
+        shutil.rmtree(folder, ignore_errors=True)  # what was written of them before, maybe with other expressions
+        folder.mkdir(parents=True)
     for part, rows in {"anchors": shared.anchors, "face": np.flatnonzero(shared.front), "throat": shared.throat}.items():
         _write_array(root / "dataset" / f"{part}.npy", rows)
     for number, expression in enumerate(["", *talker.expressions]):
@@ -145,11 +157,15 @@ def _mesh_mm(path: Path) -> trimesh.Trimesh:
         raise FileNotFoundError(f"{path}: there is no such mesh")
     found = mesh.load(path)
     found.vertices *= MM_PER_UNIT
-    low, high = found.bounds
-    if not 50 < float(np.linalg.norm(high - low)) < 2000:
-        size = float(np.linalg.norm(high - low)) / MM_PER_UNIT
-        raise ValueError(f"{path}: a head of {size:.3g} units; expected about one, a unit of {MM_PER_UNIT:g} mm")
+    _check_size(path, np.asarray(found.vertices))
     return found
+
+
+def _check_size(path: Path, points_mm: Array) -> None:
+    """ValueError for a head of another size than heads have: its file is in metres, or in millimetres."""
+    size = float(np.linalg.norm(np.ptp(points_mm, axis=0)))
+    if not 120 < size < 1500:
+        raise ValueError(f"{path}: a head of {size / MM_PER_UNIT:.3g} units; expected one to two, a unit of {MM_PER_UNIT:g} mm")
 
 
 def _array(path: Path, shape: tuple[int | None, ...]) -> Array:

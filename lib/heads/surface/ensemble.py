@@ -35,7 +35,7 @@ class Shape:
     code_global: int = 64
     code_local: int = 32
     places_width: int = 256  # of the network that moves the anchors
-    reach: float = 0.1  # of an anchor: the deviation of a Gaussian
+    reach: float = 0.1  # of an anchor: where its weight has fallen to 1/e
     nearest: int = 8  # on a GPU, so many anchors count at a point
 
     def __post_init__(self) -> None:

@@ -136,7 +136,9 @@ class Config:
     code_step_size: float = 5e-4
     schedule: str = "published"
     halved_every: int = 96_000  # steps; 600 passes
-    clip: float = 0.025
+    weight_decay: float = 5e-4
+    clip: float = 0.025  # of the network's gradient, and of the codes'
+    code_norm: float = 1.0  # codes are never longer; 0: they may
     start: str = "random"  # the codes' values at first: random as published, or the motions' principal components
     noise: float = 1 / 200  # added to who it is while training, a deviation
     correspondence_weight: float = 100.0
@@ -164,12 +166,14 @@ LAPTOP = replace(
     step_size=3e-3,
     code_step_size=5e-3,
     schedule="cosine",
+    weight_decay=0.0,
     clip=1.0,
+    code_norm=0.0,
     start="components",
 )
 SMOKE = replace(LAPTOP, shape=Shape(width=32, depth=3, code=8, who=4, identity=1, anchors=0), steps=60, heads=4)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
-_SINGLE = {  # NPM's are told of the whole identity, and nothing holds what is elsewhere
+_SINGLE = {  # NPM's are told the whole identity, and no loss keeps the rest of space still
     "PAPER": Shape(width=1024, depth=8, who=0, identity=512, anchors=0),
     "LAPTOP": Shape(width=128, depth=4, code=32, who=0, identity=64, anchors=0),
     "SMOKE": Shape(width=32, depth=3, code=8, who=0, identity=8, anchors=0),
@@ -206,7 +210,10 @@ def train(
     named = {f"deformation.{key}": p for key, p in network.named_parameters()}
     decoder = list(named.values())
     named |= {f"expressions.{index}": code for index, code in enumerate(moves)}
-    optimizers = training.optimizers(training.Group(decoder, config.step_size), training.Group(moves, config.code_step_size))
+    optimizers = training.optimizers(
+        training.Group(decoder, config.step_size, weight_decay=config.weight_decay),
+        training.Group(moves, config.code_step_size),
+    )
     learner = training.Learner(f"expressions {name}", named, optimizers, generator)
     count = min(config.heads, total_heads)
     weights = {key: getattr(config, f"{key}_weight") for key in ("correspondence", "code", "still")}
@@ -215,6 +222,8 @@ def train(
         which = identity.turn(total_heads, step, count, seed)
         who = [one // people.expressions for one in which]
         pairs = [(person, one % people.expressions) for person, one in zip(who, which, strict=True)]
+        if config.code_norm:
+            identity.shorten([moves[one] for one in which], config.code_norm)
         drawn = people.correspondences(pairs, config.points, config.spread, generator)
         neutral, posed = (part.flatten(0, 1).to(device) for part in drawn)
         noise = config.noise * torch.randn((count, shape.who), generator=generator) if shape.who and config.noise else None
@@ -234,6 +243,7 @@ def train(
             training.weighted_sum(terms, weights).backward()
         if config.clip:
             nn.utils.clip_grad_norm_(decoder, config.clip)
+            nn.utils.clip_grad_norm_(moves, config.clip)
         training.end_step(optimizers)
         return terms
 

@@ -4,6 +4,7 @@ An observation is a cloud of points on a part of a head. Its points are led back
 the deformation moves onto them, and there the distance has to vanish.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -61,7 +62,7 @@ class Config:
 
 
 PAPER = Config()
-LAPTOP = replace(
+LAPTOP = replace(  # principal deviations instead of the published terms, a fixed point instead of Broyden's method (LOG.md)
     PAPER,
     steps=300,
     observations=9,
@@ -126,12 +127,14 @@ def fit(
         raise ValueError(f"{name}: there are no points")
     for number, cloud in enumerate(clouds):
         check(f"{name}: observation {number}", cloud)
+    if posed is not None and len(posed) != len(clouds):
+        raise ValueError(f"{name}: {len(clouds)} observations, but posed has {len(posed)} values")
     moving = [model.moves is not None] * len(clouds) if posed is None else list(posed)
     if any(moving) and (model.moves is None or model.expressions is None):
         raise ValueError(f"{name}: an observation with an expression needs a stage 2")
     device, generator = sdf.device(config.device), torch.Generator().manual_seed(seed)
     network = priors.network(model.identity, generator=generator).to(device).requires_grad_(False)
-    moves = None if model.moves is None else model.moves.to(device).requires_grad_(False)
+    moves = None if model.moves is None else copy.deepcopy(model.moves).to(device).requires_grad_(False)
     learned = {"identity": model.identity.tensors["codes"].to(device)}
     if model.expressions is not None:
         learned["expressions"] = model.expressions.to(device)
@@ -199,7 +202,10 @@ def _divided(name: str, share: float) -> float:
 
 
 def _unseen(network: sdf.Network, points: Sequence[Tensor]) -> list[int]:
-    """The anchors of the mean head with no point within their reach's double; with the background, which has no place."""
+    """The anchors of the mean head that have no point within twice their reach, and the background.
+
+    As published, these are always the same three: two at the back of the head, and the background.
+    """
     if not isinstance(network, ensemble.Ensemble):
         return []
     nearest = torch.cdist(network.anchors, torch.cat(list(points))).amin(dim=1)

@@ -1,12 +1,12 @@
 """Stage 1 of NPM and NPHM: one network for all neutral heads, with a code for each (`loss_functions.py`, `training.py`).
 
 NPM is a single network with a code; NPHM an ensemble of small ones around anchors. Both learn from points on scans, of which the
-face's count in full and the others' less, from points near them, and from points anywhere. Lengths are in units of 250 mm, as
-published: FLAME's metres times four.
+face's normals count in full and the others' less, from points near them, and from points anywhere. Lengths are in units of
+250 mm, as published: FLAME's metres times four.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -177,6 +177,13 @@ def losses(network: sdf.Network, codes: Tensor, batch: Batch, anchors: Tensor) -
     return terms
 
 
+@torch.no_grad()
+def shorten(codes: Sequence[Tensor], most: float) -> None:
+    """Make each of the codes (C,) at most so long, as torch's embeddings with `max_norm` do when they are used."""
+    for code in codes:
+        code.mul_((most / code.norm().clamp(min=1e-9)).clamp(max=1))
+
+
 def turn(people: int, step: int, count: int, seed: int) -> list[int]:
     """Who is seen at a step: `count` people, each once in every pass over them all, in another order in each pass."""
     places = range(step * count, (step + 1) * count)
@@ -234,9 +241,8 @@ def train(
     def step_of(step: int) -> dict[str, Tensor]:
         which = turn(len(people), step, count, seed)
         batch = Batch(*(part.to(device) for part in draw(people, which, config, generator)))
-        for person in which if config.code_norm else ():  # as torch's embeddings with max_norm
-            with torch.no_grad():
-                codes[person].mul_((config.code_norm / codes[person].norm().clamp(min=1e-9)).clamp(max=1))
+        if config.code_norm:
+            shorten([codes[person] for person in which], config.code_norm)
         with parametrize.cached(), cuda_graph.tensor_cores():
             terms = losses(network, torch.stack([codes[person] for person in which]), batch, anchors[which])
             training.weighted_sum(terms, weights).backward()
