@@ -5,6 +5,7 @@ A shard is a file of safetensors with as many people as `SHARD`. Lengths are who
 
 import functools
 import hashlib
+import json
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -41,12 +42,12 @@ def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callab
         path.unlink()  # of a larger crowd
     for first in firsts:
         path, numbers = _path(folder, first), range(first, min(first + SHARD, people))
-        about = {"seed": str(seed), "people": f"{first} to {numbers[-1]}", "expressions": str(count), "program": program}
+        about = json.dumps({"seed": seed, "people": [first, numbers[-1]], "expressions": count, "program": program})
         if _about(path) != about:
             made = [_person(seed, number, count) for number in numbers]
             tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
             with files.replacing(path) as partial:
-                partial.write_bytes(safetensors.torch.save(tensors, metadata=about))
+                partial.write_bytes(safetensors.torch.save(tensors, metadata={"about": about}))
         on_person(numbers[-1] + 1)
 
 
@@ -54,13 +55,13 @@ def _path(folder: Path, first: int) -> Path:
     return folder / f"people-{first:05d}.safetensors"
 
 
-def _about(path: Path) -> dict[str, str]:
+def _about(path: Path) -> str:
     """What a shard says of itself; nothing where there is none, or it cannot be read."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+            return str((file.metadata() or {}).get("about", ""))
     except (OSError, safetensors.SafetensorError):
-        return {}
+        return ""
 
 
 def _person(seed: int, number: int, count: int) -> dict[str, Array]:
