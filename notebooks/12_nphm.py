@@ -29,6 +29,7 @@ seed: "int >= 0" = 0
 preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
 training: "identity.Config" = {}  # fields to set over the preset's, of the space of heads
 moving: "expression.Config" = {}  # and of the space of expressions
+cell_mm: "float > 0" = 3.0  # of the pictures
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -37,7 +38,7 @@ moving: "expression.Config" = {}  # and of the space of expressions
 from dataclasses import asdict
 
 from heads.methods import priors
-from heads.methods.nphm import expression, fitting, identity
+from heads.methods.nphm import expression, heads, identity
 from heads.study import records
 
 run = records.begin("12_nphm", globals())
@@ -115,10 +116,9 @@ plots.losses({run.out.name: moves_history})
 # Heads of nobody in particular: codes drawn from the normal distribution that the learned codes have.
 
 # %%
-model = fitting.Model(learned, expression.restored(moves, asdict(shape)), moves["expressions"])
-cell_mm = 1.5 * fitting.PRESETS[run.preset].cell_mm
+model = heads.Model(learned, expression.restored(moves, asdict(shape)), moves["expressions"])
 random = priors.sample(learned, 10, seed=run.seed)
-neutral = [fitting.neutral_mesh(model, code, cell_mm=cell_mm) for code in random]
+neutral = [heads.neutral_mesh(model, code, cell_mm=run.cell_mm) for code in random]
 figures = {"samples.png": plots.heads([{f"{i}": head for i, head in enumerate(row)} for row in (neutral[:5], neutral[5:])])}
 figures["samples.png"]
 
@@ -129,8 +129,8 @@ figures["samples.png"]
 # %%
 codes, shown = learned.tensors["codes"], moves["expressions"][people.expressions - 1]
 way = priors.interpolate(codes[0], codes[-1], 6)
-between = [fitting.neutral_mesh(model, code, cell_mm=cell_mm) for code in way]
-posed = [fitting.posed_mesh(model, head, code, shown) for head, code in zip(between, way, strict=True)]
+between = [heads.neutral_mesh(model, code, cell_mm=run.cell_mm) for code in way]
+posed = [heads.posed_mesh(model, head, code, shown) for head, code in zip(between, way, strict=True)]
 figures["identities.png"] = plots.heads([{f"{i}": head for i, head in enumerate(row)} for row in (between, posed)])
 figures["identities.png"]
 
@@ -139,7 +139,7 @@ figures["identities.png"]
 
 # %%
 steps = priors.interpolate(moves["expressions"][0], shown, 6)
-moved = {f"{i}": fitting.posed_mesh(model, between[0], codes[0], how) for i, how in enumerate(steps)}
+moved = {f"{i}": heads.posed_mesh(model, between[0], codes[0], how) for i, how in enumerate(steps)}
 figures["expressions.png"] = plots.heads([moved])
 figures["expressions.png"]
 
@@ -148,7 +148,7 @@ from heads import mesh
 
 about["expressions"] = {"shape": asdict(shape), "config": asdict(moves_config)}
 checkpoints.save(run.out / "checkpoint.safetensors", learned.tensors | moves, about)
-mesh.save(fitting.neutral_mesh(model, learned.tensors["geometry.code"], cell_mm=cell_mm), run.out / "mesh.ply")
+mesh.save(heads.neutral_mesh(model, learned.tensors["geometry.code"], cell_mm=run.cell_mm), run.out / "mesh.ply")
 for name, figure in figures.items():
     plots.save(figure, run.out / name)
 run.finish(

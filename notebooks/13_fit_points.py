@@ -35,6 +35,7 @@ fit: "fitting.Config" = {}  # fields to set over the preset's
 
 # %%
 from heads.methods.nphm import expression, fitting
+from heads.methods.nphm import heads as decoded
 from heads.study import records
 
 run = records.begin("13_fit_points", globals())
@@ -76,7 +77,7 @@ learned = priors.restored(
     {name: value for name, value in tensors.items() if not name.startswith(("deformation", "expressions"))}, about
 )
 moves = expression.restored(tensors, about["expressions"]["shape"])
-model = fitting.Model(learned, moves, tensors["expressions"])
+model = decoded.Model(learned, moves, tensors["expressions"])
 began = time.perf_counter()
 clouds = [torch.from_numpy(points).float() / crowd.MM_PER_UNIT for points in seen.values()]
 found = fitting.fit(
@@ -94,9 +95,9 @@ plots.losses({run.out.name: found.history})
 # The heads: the neutral one is where the distance is zero, and the others are what its vertices become.
 
 # %%
-heads = {person.neutral: fitting.neutral_mesh(model, found.identity, cell_mm=config.cell_mm)}
+heads = {person.neutral: decoded.neutral_mesh(model, found.identity, cell_mm=config.cell_mm)}
 for index, number in list(enumerate(names))[1:]:
-    heads[number] = fitting.posed_mesh(model, heads[person.neutral], found.identity, found.expressions[index])
+    heads[number] = decoded.posed_mesh(model, heads[person.neutral], found.identity, found.expressions[index])
 seconds = time.perf_counter() - began
 plots.heads([{names[number]: head for number, head in list(heads.items())[:6]}])
 

@@ -84,7 +84,7 @@ from heads.posts import plots
 
 frame = plots.frame_of(*scans.values(), *heads.values())
 sheet = [[plots.render(one[number], azimuth=25, size=140, frame=frame) for number in numbers] for one in (scans, heads)]
-figure = plots.contact_sheet(sheet, ["scan", run.label], list(table.index))
+figure = plots.contact_sheet(sheet, ["scan", run.label], [name.replace(" ", "\n", 1) for name in table.index])
 figure
 
 # %% [markdown]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heads.methods import priors
-from heads.methods.nphm import expression, fitting, identity
+from heads.methods.nphm import expression, fitting, heads, identity
 from heads.surface import ensemble, sdf, training
 
 MODELS = ("nphm", "npm")
@@ -63,13 +63,13 @@ def trained(request: pytest.FixtureRequest) -> tuple[str, priors.Learned]:
 
 
 @pytest.fixture(scope="module")
-def whole(trained: tuple[str, priors.Learned]) -> fitting.Model:
+def whole(trained: tuple[str, priors.Learned]) -> heads.Model:
     """A model with both stages."""
     name, learned = trained
     config = replace(expression.MODELS[name]["SMOKE"], steps=400)
     tensors, _ = expression.train(name, PEOPLE, learned.prior, config)
     shape = vars(expression.shape_for(learned.prior, config.shape))
-    return fitting.Model(learned.prior, expression.restored(tensors, shape), tensors["expressions"])
+    return heads.Model(learned.prior, expression.restored(tensors, shape), tensors["expressions"])
 
 
 def test_the_published_settings_are_those_that_were_released() -> None:
@@ -129,7 +129,7 @@ def test_codes_of_people_who_are_not_seen_do_not_move() -> None:
     assert moved.sum() == 2 and sorted(identity.turn(6, 0, 2, 0)) == moved.nonzero()[:, 0].tolist() and len(before) == 6
 
 
-def test_stage_2_moves_points_to_where_the_expression_has_them(whole: fitting.Model) -> None:
+def test_stage_2_moves_points_to_where_the_expression_has_them(whole: heads.Model) -> None:
     assert whole.moves is not None and whole.expressions is not None
     codes = whole.identity.tensors["codes"]
     places = expression.places_of(whole.identity, codes)
@@ -202,7 +202,7 @@ def test_both_ways_back_find_the_neutral_places_and_the_published_one_their_deri
 
 
 @pytest.mark.parametrize("preset", ["LAPTOP", "PAPER"])
-def test_a_fit_finds_one_person_and_an_expression_of_each_observation(whole: fitting.Model, preset: str) -> None:
+def test_a_fit_finds_one_person_and_an_expression_of_each_observation(whole: heads.Model, preset: str) -> None:
     person, generator = 3, torch.Generator().manual_seed(8)
     neutral = PEOPLE.surface(person, 500, face=True, generator=generator)[0]
     posed = [PEOPLE.move(PEOPLE.surface(person, 500, face=True, generator=generator)[0], how) for how in range(EXPRESSIONS)]
@@ -236,18 +236,18 @@ def test_the_published_weights_fall_as_published() -> None:
         (torch.rand(50, 3) * 0.5 + 3, "more than 250 mm from the origin"),
     ],
 )
-def test_points_that_no_head_can_be_fitted_to_are_refused(whole: fitting.Model, cloud: Tensor, said: str) -> None:
+def test_points_that_no_head_can_be_fitted_to_are_refused(whole: heads.Model, cloud: Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fitting.fit("it", whole, [cloud], fitting.SMOKE)
 
 
-def test_other_bad_input_is_refused_in_a_sentence(whole: fitting.Model, trained: tuple[str, priors.Learned]) -> None:
+def test_other_bad_input_is_refused_in_a_sentence(whole: heads.Model, trained: tuple[str, priors.Learned]) -> None:
     with pytest.raises(ValueError, match="it: 1 observations, but posed has 2 values"):
         fitting.fit("it", whole, [torch.rand(50, 3) - 0.5], fitting.SMOKE, posed=[True, False])
     with pytest.raises(ValueError, match="it: there are no points"):
         fitting.fit("it", whole, [], fitting.SMOKE)
     with pytest.raises(ValueError, match="an observation with an expression needs a stage 2"):
-        fitting.fit("it", fitting.Model(whole.identity), [torch.rand(50, 3) - 0.5], fitting.SMOKE, posed=[True])
+        fitting.fit("it", heads.Model(whole.identity), [torch.rand(50, 3) - 0.5], fitting.SMOKE, posed=[True])
     with pytest.raises(ValueError, match="prior x: there is nobody to learn from"):
         identity.train("x", Ellipsoids(0), settings("npm"))
     with pytest.raises(ValueError, match="prior x: expected 39 anchors, the data have 38"):

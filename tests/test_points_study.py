@@ -21,8 +21,8 @@ evaluate: {notebook: 14_evaluate_points, points: 2000}
 table: {notebook: 15_points_results}
 priors:
   crowd: {notebook: 11_crowd, people: 2, expression_count: 2}
-  nphm: {notebook: 12_nphm, prior: crowd}
-  npm: {notebook: 12_nphm, prior: crowd, model: npm}
+  nphm: {notebook: 12_nphm, prior: crowd, cell_mm: 12}
+  npm: {notebook: 12_nphm, prior: crowd, model: npm, cell_mm: 12}
 methods:
   npm: {notebook: 13_fit_points, label: NPM, prior: npm}
   nphm:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-import trimesh
 from torch import Tensor, nn
 
-from heads import mesh
 from heads.methods import priors
 from heads.methods.nphm import expression, identity
+from heads.methods.nphm.heads import Model
 from heads.surface import ensemble, sdf, training
 
 ROOTS = ("fixed point", "broyden")
@@ -79,14 +78,6 @@ LAPTOP = replace(  # principal deviations instead of the published terms, a fixe
 )
 SMOKE = replace(LAPTOP, steps=20, points=40, cell_mm=8.0)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
-
-
-class Model(NamedTuple):
-    """A stage 1, and a stage 2 if there is one, with the codes that it has learned."""
-
-    identity: priors.Prior
-    moves: expression.Deformation | None = None
-    expressions: Tensor | None = None
 
 
 class Fitted(NamedTuple):
@@ -286,26 +277,3 @@ def broyden(
         better = distance < least
         best, least = torch.where(better[:, None], places, best), torch.where(better, distance, least)
     return best, least < 1e-4
-
-
-# ---- the heads
-
-
-def neutral_mesh(model: Model, who: Tensor, *, cell_mm: float) -> trimesh.Trimesh:
-    """The neutral head in mm that a code (C,) encodes."""
-    network = priors.network(model.identity, generator=torch.Generator())
-    with torch.no_grad():
-        network.code.copy_(who)
-    mm = torch.tensor([identity.MM_PER_UNIT] * 3 + [1.0])
-    return mesh.extract(sdf.distance(network), mm_from_unit=torch.diag(mm), cell_mm=cell_mm)
-
-
-@torch.no_grad()
-def posed_mesh(model: Model, neutral_mm: trimesh.Trimesh, who: Tensor, how: Tensor) -> trimesh.Trimesh:
-    """A neutral head, moved into the expression (D,) of the person (C,)."""
-    assert model.moves is not None
-    anchors = expression.places_of(model.identity, who[None])
-    told = model.moves.condition(how[None], who[None], anchors)
-    points = torch.from_numpy(neutral_mm.vertices).float() / identity.MM_PER_UNIT
-    moved = points + model.moves(points, told, torch.zeros(len(points), dtype=torch.long))
-    return trimesh.Trimesh(moved.double().numpy() * identity.MM_PER_UNIT, neutral_mm.faces, process=False)
