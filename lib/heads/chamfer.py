@@ -133,7 +133,7 @@ def evaluate(
             scores[f"{region}_floor_mm"] = compare(second, truth)["l1_mm"]
         few = truth.points_mm[:: max(1, count // 10_000)]
         scores[f"{region}_to_surface_mm"] = float(np.linalg.norm(metric.closest_points(few, surface) - few, axis=1).mean())
-    shown = cKDTree(true["face"].points_mm).query(face[0])[0] < SEEN_MM
+    shown = moved_mm is not None and cKDTree(true["face"].points_mm).query(face[0])[0] < SEEN_MM
     if moved_mm is not None and (far := (moved_mm > MOVED_MM) & shown).any():
         away = np.linalg.norm(metric.closest_points(face[0][far], surface) - face[0][far], axis=1)
         scores |= {"moved_to_surface_mm": float(away.mean()), "moved_by_mm": float(moved_mm[far].mean())}

@@ -110,14 +110,14 @@ class Ensemble(nn.Module):
             outputs = 1 + shape.feature if index == shape.depth else shape.width
             outputs -= shape.inputs if index + 1 == self.skip else 0
             bound = 1 / math.sqrt(inputs)
-            self.weights.append(_uniform((shape.sets, outputs, inputs), bound, generator))
-            self.biases.append(_uniform((shape.sets, outputs), bound, generator))
+            self.weights.append(uniform((shape.sets, outputs, inputs), bound, generator))
+            self.biases.append(uniform((shape.sets, outputs), bound, generator))
         sizes = (shape.code_global, shape.places_width, shape.places_width, 3 * shape.anchors)
         self.places_weights, self.places_biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in pairwise(sizes):
             bound = 1 / math.sqrt(inputs)
-            self.places_weights.append(_uniform((outputs, inputs), bound, generator))
-            self.places_biases.append(_uniform((outputs,), bound, generator))
+            self.places_weights.append(uniform((outputs, inputs), bound, generator))
+            self.places_biases.append(uniform((outputs,), bound, generator))
 
     def places(self, codes: Tensor) -> Tensor:
         """The anchors (H, A, 3) of heads with these codes (H, C)."""
@@ -261,7 +261,8 @@ class Ensemble(nn.Module):
         return output, slope.flatten(0, 1).index_select(0, blocks.row) * mirror
 
 
-def _uniform(size: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
+def uniform(size: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
+    """A parameter whose values are drawn evenly from -bound to bound."""
     return nn.Parameter((2 * torch.rand(size, generator=generator) - 1) * bound)
 
 

@@ -74,11 +74,11 @@ class Deformation(nn.Module):
             bound = (
                 1 / math.sqrt(inputs) if index < shape.depth else 0.01 / math.sqrt(inputs)
             )  # a fresh one hardly moves anything
-            self.weights.append(_uniform((outputs, inputs), bound, generator))
-            self.biases.append(_uniform((outputs,), bound, generator))
+            self.weights.append(ensemble.uniform((outputs, inputs), bound, generator))
+            self.biases.append(ensemble.uniform((outputs,), bound, generator))
         if shape.who:
             known = shape.identity + 3 * shape.anchors
-            self.compress = _uniform((shape.who, known), 1 / math.sqrt(known), generator)
+            self.compress = ensemble.uniform((shape.who, known), 1 / math.sqrt(known), generator)
 
     def condition(self, expressions: Tensor, people: Tensor, places: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """All that the network is told of each head (H, D); with anchors `places` (H, A, 3), where the identity has some."""
@@ -117,10 +117,6 @@ class Deformation(nn.Module):
             hidden = functional.softplus(before, beta=SHARPNESS)
             slope = None if slope is None else slope * torch.sigmoid(SHARPNESS * before)[:, None]
         raise AssertionError
-
-
-def _uniform(size: tuple[int, ...], bound: float, generator: torch.Generator) -> nn.Parameter:
-    return nn.Parameter((2 * torch.rand(size, generator=generator) - 1) * bound)
 
 
 @dataclass(frozen=True)
@@ -247,8 +243,7 @@ def train(
         training.end_step(optimizers)
         return terms
 
-    total = config.steps
-    factor = training.cosine(total, end=0.05) if config.schedule == "cosine" else identity.halved(config.halved_every)
+    total, factor = config.steps, identity.schedule(config.schedule, config.steps, config.halved_every)
     state, history = training.train(learner, step_of, total, terms=weights, factor=factor, on_step=on_step, resume=resume)
     tensors = {key: state[key] for key in named if key.startswith("deformation.")}
     return tensors | {"expressions": torch.stack([state[f"expressions.{index}"] for index in range(total_heads)])}, history

@@ -192,9 +192,9 @@ def turn(people: int, step: int, count: int, seed: int) -> list[int]:
     return [int(orders[place // people][place % people]) for place in places]
 
 
-def halved(every: int) -> Callable[[int], float]:
-    """The published schedule: half the step sizes after every so many steps."""
-    return lambda step: 0.5 ** (step // every)
+def schedule(name: str, steps: int, every: int) -> Callable[[int], float]:
+    """A `factor` for `training.train`, by its name in `SCHEDULES`: as published, it halves after `every` steps."""
+    return training.cosine(steps, end=0.05) if name == "cosine" else lambda step: 0.5 ** (step // every)
 
 
 def asymmetry(shape: ensemble.Shape, codes: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ def train(
         training.end_step(optimizers)
         return terms
 
-    factor = training.cosine(total, end=0.05) if config.schedule == "cosine" else halved(config.halved_every)
+    factor = schedule(config.schedule, total, config.halved_every)
     state, history = training.train(learner, step_of, total, terms=weights, factor=factor, on_step=on_step, resume=resume)
     tensors = {key: state[key] for key in named if not key.startswith("codes.")}
     tensors |= {f"geometry.{key}": buffer.cpu() for key, buffer in network.named_buffers() if key == "anchors"}
