@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -28,9 +29,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from heads import files, mesh, metric
-from heads.data import h3ds, synthetic
+from heads.data import crowd, expressions, h3ds, synthetic
 from heads.data.truth import load_truth
 from heads.methods import idr, priors
+from heads.methods.nphm import expression, fitting, heads, identity
 from heads.scene import Scene
 from heads.study import checkpoints, records
 from heads.surface import cuda_graph, sdf
@@ -362,6 +364,79 @@ def _short_fit(seed: int) -> None:
     idr.fit(photographs(), sphere(), replace(LAPTOP, steps_per_view=0.01), seed=seed)
 
 
+def people_who_talk() -> Rows:
+    """A head with 20 expressions, and a hundred of them with their points."""
+    amounts = expressions.drawn_expressions(20, np.random.default_rng(0))
+    rows: Rows = [("head_with_20_expressions_s", timed(lambda: expressions.talker("uma", SEED, amounts)), "s")]
+    began = time.perf_counter()
+    crowd.write(CACHE / "crowd", 100, 20, seed=SEED)
+    return [*rows, ("crowd_of_100_s", time.perf_counter() - began, "s")]
+
+
+def a_crowd() -> crowd.Crowd:
+    crowd.write(CACHE / "crowd", 100, 20, seed=SEED)
+    return crowd.read(CACHE / "crowd")
+
+
+def head_models() -> Rows:
+    """A step of NPM and NPHM, of a laptop's size and of the published one, and how NPHM's grows."""
+    people, rows = a_crowd(), []
+
+    def step(name: str, config: identity.Config, many: identity.People = people) -> None:
+        seconds = _first_steps(lambda on_step: identity.train("bench", many, replace(config, device=DEVICE), on_step=on_step))
+        rows.append((f"{name}_ms", 1000 * seconds, "ms"))
+
+    for model, presets in identity.MODELS.items():
+        step(f"{model}_step", presets["LAPTOP"])
+        step(f"{model}_published_step", presets["PAPER"])
+    laptop = identity.LAPTOP
+    for count in (25, 50, 100):
+        step(f"nphm_step_by_people_{count}", laptop, replace(people, anchors=people.anchors[:count]))
+    for times in (1, 2, 4):
+        more = {key: times * getattr(laptop, key) for key in ("face_points", "other_points", "far_points", "near_points")}
+        step(f"nphm_step_by_points_{92 * 16 * times}", replace(laptop, **more))  # type: ignore[arg-type]
+    for pairs in (2, 8, 16):  # the first ones, and those in the middle
+        chosen = [*range(2 * pairs), *range(32, 39)]
+        shape = replace(identity.LAPTOP_SHAPE, pairs=pairs, nearest=min(12, len(chosen)))
+        few = replace(people, anchors=people.anchors[:, chosen])
+        step(f"nphm_step_by_anchors_{len(chosen)}", replace(laptop, shape=shape), few)
+    return rows
+
+
+def fit_to_points() -> Rows:
+    """A step of NPHM's expressions, a fit to nine observations of a person, and the mesh of a head."""
+    people = a_crowd()
+    learned = identity.train("bench", people, replace(identity.LAPTOP, steps=100, device=DEVICE)).prior
+    config = replace(expression.MODELS["nphm"]["LAPTOP"], device=DEVICE)
+    seconds = _first_steps(lambda on_step: expression.train("bench", people, learned, config, on_step=on_step))
+    rows: Rows = [("nphm_expressions_step_ms", 1000 * seconds, "ms")]
+    tensors, _ = expression.train("bench", people, learned, replace(config, steps=30))
+    moves = expression.restored(tensors, asdict(expression.shape_for(learned, config.shape)))
+    model = heads.Model(learned, moves, tensors["expressions"])
+    names = ["", *list(expressions.RECIPES)[:8]]
+    talker = expressions.talker("uma", SEED, {name: expressions.recipe(name) for name in names[1:]})
+    clouds = [torch.from_numpy(expressions.observe(talker.mesh(name), 2500, azimuth=0)).float() / 250 for name in names]
+    fit, posed = replace(fitting.LAPTOP, device=DEVICE), [bool(name) for name in names]
+    rows.append(("nphm_fit_of_nine_s", timed(lambda: fitting.fit("bench", model, clouds, fit, posed=posed), 1), "s"))
+    made = timed(lambda: heads.neutral_mesh(model, learned.tensors["codes"][0], cell_mm=fit.cell_mm), 3)
+    return [*rows, ("nphm_mesh_s", made, "s")]
+
+
+def _first_steps(train: Callable[[Any], object], first: int = 10, last: int = 40) -> float:
+    """The mean seconds of a training's steps after the `first` ones."""
+    at: list[float] = []
+
+    def on_step(step: int, total: int, terms: dict[str, float], state: object) -> None:
+        if step in (first, last):
+            at.append(now())
+        if step == last:
+            raise Enough
+
+    with suppress(Enough):
+        train(on_step)
+    return (at[1] - at[0]) / (last - first)
+
+
 GROUPS: dict[str, Callable[[], Rows]] = {
     group.__name__: group
     for group in (
@@ -378,6 +453,9 @@ GROUPS: dict[str, Callable[[], Rows]] = {
         synthesis,
         growth,
         subjects,
+        people_who_talk,
+        head_models,
+        fit_to_points,
     )
 }
 

@@ -19,7 +19,7 @@ import torch
 import trimesh
 
 from heads import metric
-from heads.data import people, synthetic
+from heads.data import anatomy, people, synthetic
 from heads.methods import idr, priors
 from heads.posts import plots
 from heads.scene import Scene
@@ -54,13 +54,13 @@ def studio(who: people.Person, variant: str) -> synthetic._Studio:
     if variant == "plain":
         radiance, gloss = made.radiance / albedo, made.gloss.copy()
         centres = who.canonical[who.faces].mean(axis=1)
-        for material in (people.SKIN, people.HAIR, people.CLOTH):
+        for material in (anatomy.SKIN, anatomy.HAIR, anatomy.CLOTH):
             faces = np.flatnonzero(who.material == material)
             if len(faces) >= ALIKE:
                 near = faces[scipy.spatial.cKDTree(centres[faces]).query(centres[faces], k=ALIKE)[1]]
                 radiance[faces] *= albedo[near].mean(axis=(1, 2))[:, None]
                 gloss[faces] = made.gloss[near].mean(axis=(1, 2))[:, None]
-        eyes = np.isin(who.material, (people.EYE, people.CUT))
+        eyes = np.isin(who.material, (anatomy.EYE, anatomy.CUT))
         radiance[eyes] *= albedo[eyes]
         return replace(made, radiance=radiance.astype(np.float32), gloss=gloss)
     if variant == "side light":

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from typing import Literal
 
 if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
     if not os.path.exists("../pyproject.toml"):  # this notebook alone, as in Colab
@@ -17,10 +18,13 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters. The seed determines the people.
+# The parameters. The seed determines the people; or they are those of NPHM's data set, in its folders in `root`, all of
+# them.
 
 # %% tags=["parameters"]
 out: str = "runs/demo/prior/crowd"
+kind: Literal["synthetic", "nphm"] = "synthetic"
+root: str = ""  # nphm: the data set
 people: "int >= 1" = 100
 expression_count: "int >= 1" = 20
 seed: "int >= 0" = 0
@@ -38,24 +42,23 @@ run.parameters
 # Shards that are there already are kept, so an interrupted run goes on.
 
 # %%
+import functools
 import time
 
-from heads.data import crowd
+from heads.data import crowd, nphm
 
+said = functools.partial(print, f"{run.out.name}, people:", flush=True)
 began = time.perf_counter()
-crowd.write(
-    run.out,
-    run.people,
-    run.expression_count,
-    seed=run.seed,
-    on_person=lambda done: print(f"{run.out.name}: {done}/{run.people} people", flush=True),
-)
+if run.kind == "synthetic":
+    crowd.write(run.out, run.people, run.expression_count, seed=run.seed, on_person=said)
+else:
+    nphm.write_crowd(run.out, run.root, run.expression_count, on_person=said)
 seconds = time.perf_counter() - began
 many = crowd.read(run.out)
 f"{len(many)} people with {many.expressions} expressions each, {seconds:.0f} s"
 
 # %% [markdown]
-# Six people of the same kind with six expressions that have names. They should look like people talking.
+# Six built-in people with six expressions that have names. They should look like people talking.
 
 # %%
 from heads.data import expressions

@@ -34,7 +34,7 @@ fit: "fitting.Config" = {}  # fields to set over the preset's
 # A wrong or unknown parameter ends the notebook here, before any work.
 
 # %%
-from heads.methods.nphm import expression, fitting
+from heads.methods.nphm import fitting
 from heads.methods.nphm import heads as decoded
 from heads.study import records
 
@@ -66,18 +66,12 @@ plots.points({names[number]: points for number, points in list(seen.items())[:4]
 # %%
 import time
 
-from heads.methods import priors
 from heads.study import checkpoints
 from heads.study.progress import progress
 
 runner.first("12_nphm", f"{run.prior}/checkpoint.safetensors")
 run.use([f"{run.prior}/checkpoint.safetensors"])
-tensors, about = checkpoints.load(f"{run.prior}/checkpoint.safetensors")
-learned = priors.restored(
-    {name: value for name, value in tensors.items() if not name.startswith(("deformation", "expressions"))}, about
-)
-moves = expression.restored(tensors, about["expressions"]["shape"])
-model = decoded.Model(learned, moves, tensors["expressions"])
+model = decoded.restored(*checkpoints.load(f"{run.prior}/checkpoint.safetensors"))
 began = time.perf_counter()
 clouds = [torch.from_numpy(points).float() / crowd.MM_PER_UNIT for points in seen.values()]
 found = fitting.fit(

@@ -28,7 +28,7 @@ subject: str = "uma"
 head: str = "runs/demo/fit/uma"
 views: "int >= 0" = 0  # not used: nothing is known of photographs here
 label: str = "reconstruction"  # what the picture calls it
-points: "int >= 1000" = 100_000  # on each surface and region; 250,000 as published
+points: "int >= 1000" = 250_000  # on each surface and region, as published
 seed: "int >= 0" = 0
 
 # %% [markdown]

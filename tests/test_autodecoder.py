@@ -20,7 +20,8 @@ def sphere(radius: float, points: int = 2000) -> TrainingHead:
     """A sphere whose colour is its radius."""
     normals = torch.nn.functional.normalize(torch.randn(points, 3, generator=torch.Generator().manual_seed(0)), dim=1)
     seen = normals[:500]
-    return TrainingHead(f"{radius}", radius * normals, normals, radius * seen, seen, torch.full((500, 3), radius))
+    face, anchors = normals[:, 2] > 0, radius * normals[:39]
+    return TrainingHead(f"{radius}", radius * normals, normals, face, anchors, radius * seen, seen, torch.full((500, 3), radius))
 
 
 HEADS = [sphere(radius) for radius in RADII]

@@ -92,7 +92,7 @@ def test_the_field_has_no_creases_where_networks_begin_and_cease_to_count() -> N
 
 
 def test_the_two_of_a_pair_are_mirror_images() -> None:
-    shape = Shape(width=40, feature=2, pairs=3, middle=2, code_global=6, code_local=4, places_width=16, reach=0.02)
+    shape = Shape(width=40, feature=2, pairs=3, middle=2, code_global=6, code_local=4, places_width=16, reach=0.02, nearest=8)
     network = made(shape)
     with torch.no_grad():
         network.anchors[1::2][: shape.pairs] = network.anchors[0::2][: shape.pairs] * torch.tensor([-1.0, 1, 1])
@@ -112,4 +112,4 @@ def test_the_two_of_a_pair_are_mirror_images() -> None:
 )
 def test_impossible_sizes_are_refused(changed: dict[str, int], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Shape(**{"width": 40, "pairs": 3, "middle": 2, "code_global": 6, "code_local": 4} | changed)
+        Shape(**{"width": 40, "pairs": 3, "middle": 2, "code_global": 6, "code_local": 4, "nearest": 8} | changed)

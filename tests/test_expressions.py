@@ -26,8 +26,8 @@ def moved(talker: Talker, name: str) -> np.ndarray:
 
 def at(talker: Talker, name: str) -> int:
     """A vertex of an anchor, by its name."""
-    order = [side for pair in expressions._ANCHORS["pairs"] for side in (f"right {pair}", f"left {pair}")]
-    return int(expressions.topology().anchors[[*order, *expressions._ANCHORS["middle"]].index(name)])
+    order = [side for pair in anatomy.ANCHORS["pairs"] for side in (f"right {pair}", f"left {pair}")]
+    return int(expressions.topology().anchors[[*order, *anatomy.ANCHORS["middle"]].index(name)])
 
 
 def test_the_same_name_and_seed_give_the_same_person_and_others_give_another(two: list[Talker]) -> None:

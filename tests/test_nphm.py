@@ -186,7 +186,8 @@ def test_both_ways_back_find_the_neutral_places_and_the_published_one_their_deri
     assert 0.02 < (posed - x).norm(dim=1).mean() < 0.3
     exact, found = fitting.neutral_places(network, posed, told, owner, "broyden")
     assert found.all() and (exact - x).abs().max() < 1e-4
-    fast, _ = fitting.neutral_places(network, posed, told, owner, "fixed point")
+    fast, found = fitting.neutral_places(network, posed, told, owner, "fixed point")
+    assert found.all()
     assert (fast - x).norm(dim=1).mean() < 0.02 * (posed - x).norm(dim=1).mean()
     weights = torch.randn_like(x)
     (derivative,) = torch.autograd.grad((exact * weights).sum(), told)
@@ -199,6 +200,25 @@ def test_both_ways_back_find_the_neutral_places_and_the_published_one_their_deri
         assert derivative[0, index] == pytest.approx(
             float(((ends[0] - ends[1]) * weights).sum().detach() / 2e-5), rel=0.02, abs=1e-3
         )
+
+
+def test_the_fixed_point_says_where_it_has_found_nothing() -> None:
+    network, x, told, owner = bent(2000.0)  # it moves neighbours apart by more than they are
+    posed = (x + network(x, told, owner)).detach()
+    back, found = fitting.neutral_places(network, posed, told, owner, "fixed point")
+    left = (back + network(back, told, owner) - posed).norm(dim=1)
+    assert 0.05 < found.float().mean() < 0.95 and left[found].median() < 0.2 * left[~found].median()
+
+
+def test_what_an_expression_is_not_to_move_is_drawn_anywhere_or_on_the_rest_of_the_head() -> None:
+    config, generator = expression.SMOKE, torch.Generator().manual_seed(0)
+    rest = expression.still_points(PEOPLE, [1, 2], config, generator)
+    assert rest.shape == (2, config.still_points, 3) and (rest[..., 2] <= 0).all()  # behind, and on the surface
+    assert torch.allclose((rest[0] / PEOPLE.radii[1]).norm(dim=1), torch.ones(config.still_points), atol=1e-5)
+    anywhere = expression.still_points(PEOPLE, [1, 2], replace(config, still="anywhere", still_points=500), generator)
+    assert anywhere.abs().max() > 1.2 and anywhere.mean().abs() < 0.1
+    with pytest.raises(ValueError, match="still must be one of anywhere, rest, not 'nowhere'"):
+        expression.Config(still="nowhere")
 
 
 @pytest.mark.parametrize("preset", ["LAPTOP", "PAPER"])
@@ -239,6 +259,21 @@ def test_the_published_weights_fall_as_published() -> None:
 def test_points_that_no_head_can_be_fitted_to_are_refused(whole: heads.Model, cloud: Tensor, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fitting.fit("it", whole, [cloud], fitting.SMOKE)
+
+
+def test_points_that_are_nowhere_near_the_head_are_refused_after_the_fit(whole: heads.Model) -> None:
+    shell = 0.9 * torch.nn.functional.normalize(torch.randn((400, 3), generator=torch.Generator().manual_seed(0)), dim=1)
+    with pytest.raises(
+        ValueError, match=r"it: after step 20, \d% of the points are within 1\.9 mm of the fitted head; expected at"
+    ):
+        fitting.fit("it", heads.Model(whole.identity), [shell], fitting.SMOKE)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(trained: tuple[str, priors.Learned]) -> None:
+    _, (prior, _) = trained
+    about = {"name": "other", "epoch": 0, "shape": vars(prior.shape)}
+    with pytest.raises(ValueError, match="prior other: it has no expressions; its heads are in the unit sphere around a head"):
+        heads.restored(prior.tensors, about)
 
 
 def test_other_bad_input_is_refused_in_a_sentence(whole: heads.Model, trained: tuple[str, priors.Learned]) -> None:

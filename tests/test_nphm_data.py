@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from heads import mesh
-from heads.data import expressions, nphm
+from heads.data import crowd, expressions, nphm
 from heads.data.crowd import MM_PER_UNIT
 from heads.data.expressions import Talker, recipe
 
@@ -52,7 +53,9 @@ def test_what_is_written_is_read_again(ours: Path, talker: Talker) -> None:
     one = nphm.subject(ours, "una")
     assert one.neutral == 0 and one.expressions == {1: "smile", 2: "kiss"}
     for number, expression in enumerate(("", "smile", "kiss")):
-        assert np.allclose(one.scan(number).vertices, talker.mesh(expression).vertices, atol=1e-4)
+        whole, seen = talker.mesh(expression), expressions.topology().seen  # of the scan, what can be seen
+        assert np.allclose(one.registration(number).vertices, whole.vertices, atol=1e-4)
+        assert np.allclose(one.scan(number).triangles, whole.triangles[seen], atol=1e-4) and not seen.all()
         assert np.array_equal(one.registration(number).faces, expressions.topology().faces)
     assert np.allclose(one.anchors_mm(0), talker.neutral_mm[expressions.topology().anchors], atol=1e-4)
     assert one.observed_mm(0)[:, 2].min() < -60 < one.observed_mm(1)[:, 2].min()  # from behind too, and not
@@ -70,6 +73,23 @@ def test_a_person_who_is_written_anew_keeps_nothing_of_before(ours: Path) -> Non
     assert {path.name for path in one.files()} == {
         "expressions.json", "anchors.npy", "face.npy", "throat.npy", "scan.ply", "registration.ply", "obs.npy"
     }  # fmt: skip
+
+
+def test_a_data_set_is_written_as_shards_to_learn_from(original: Path, tmp_path: Path) -> None:
+    (original / "dataset" / "018").mkdir()  # somebody without a neutral scan
+    with pytest.raises(ValueError, match="018: it has no neutral scan"):
+        nphm.subject(original, "018")
+    assert nphm.write_crowd(tmp_path / "crowd", original, 5) == 1
+    many, generator = crowd.read(tmp_path / "crowd"), torch.Generator().manual_seed(0)
+    assert len(many) == 1 and many.expressions == 5 and many.anchors.shape == (1, 39, 3)
+    points, normals = many.surface(0, 500, face=True, generator=generator)
+    middle = torch.tensor([0, 0.01, 0])
+    assert torch.allclose((points - middle).norm(dim=1), torch.tensor(0.4), atol=2e-3) and points[:, 2].min() > 0.05
+    assert torch.allclose(normals, (points - middle) / 0.4, atol=0.05)
+    assert many.surface(0, 500, face=False, generator=generator)[0][:, 2].max() < 0.1
+    for expression, up in enumerate((-0.01, 0.01, 0.02, -0.01, 0.01)):  # three there are, and then again
+        neutral, moved = many.correspondences([(0, expression)], 50, (0.002,), generator)
+        assert torch.allclose(moved - neutral, torch.tensor([0, up, 0]).expand(1, 50, 3), atol=1e-4)
 
 
 def test_the_originals_layout_is_read(original: Path) -> None:

@@ -66,7 +66,7 @@ def test_losses_go_to_tensorboard_and_a_resumed_fit_continues_them(tmp_path: Pat
         for step in range(first, last + 1):
             row = (step - 1) // 10 * 10  # a row for every tenth step
             on_step(step, 60, {"step": float(row), "epoch": 0.1 * row, "rgb": first + row / 100}, dict)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "unfinished"))
     events.Reload()
     assert events.Tags()["scalars"] == ["rgb"]
     assert [(event.step, round(event.value, 2)) for event in events.Scalars("rgb")] == [

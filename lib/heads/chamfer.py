@@ -51,13 +51,18 @@ def seen(mesh_mm: trimesh.Trimesh, cameras: Cameras, pixels: int, rng: np.random
     scene = EmbreeScene()
     TriangleMesh(scene, np.ascontiguousarray(mesh_mm.triangles, dtype=np.float32))
     normals, points, faces = np.asarray(mesh_mm.face_normals), [], []
+    wide = cameras.reach_mm * DISTANCE / np.sqrt(DISTANCE**2 - 1)  # of the ball's outline, in the plane through its middle
     for eye in cameras.eyes_mm:
         towards = (eye - cameras.middle_mm) / np.linalg.norm(eye - cameras.middle_mm)
         across = np.cross([0.0, 1.0, 0.0], towards) / np.linalg.norm(np.cross([0.0, 1.0, 0.0], towards))
-        place = (np.arange(pixels)[:, None] + rng.random((2, pixels, pixels))) / pixels * 2 - 1
-        column, row = place[0].T.reshape(-1, 1), place[1].reshape(-1, 1)
-        wide = cameras.reach_mm * DISTANCE / np.sqrt(DISTANCE**2 - 1)  # of the ball's outline, in the plane through its middle
-        rays = cameras.middle_mm + wide * (column * across + row * np.cross(towards, across)) - eye
+        upwards = np.cross(towards, across)
+        away = np.asarray(mesh_mm.vertices) - eye
+        shown = away @ np.stack([across, upwards], axis=1) * (DISTANCE * cameras.reach_mm / wide / -(away @ towards))[:, None]
+        low, high = (np.clip((edge + 1) / 2 * pixels, 0, pixels) for edge in (shown.min(axis=0), shown.max(axis=0)))
+        columns, rows = (np.arange(int(low[k]), int(np.ceil(high[k]))) for k in range(2))  # the rest of the picture is empty
+        column, row = (axis.ravel() for axis in np.meshgrid(columns, rows))
+        place = (np.stack([column, row], axis=1) + rng.random((len(column), 2))) / pixels * 2 - 1
+        rays = cameras.middle_mm - eye + wide * place @ np.stack([across, upwards])
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         starts = np.broadcast_to(eye, rays.shape).astype(np.float32)
         hit = scene.run(starts, rays.astype(np.float32), query="INTERSECT", output=True)
@@ -76,10 +81,19 @@ def near(cloud: Cloud, points_mm: np.ndarray, normals: np.ndarray, *, distance_m
 
     NPHM has the face so, of the scan and of what is compared with it: within 10 and 5 mm of the registered face.
     """
-    away, index = cKDTree(points_mm).query(cloud.points_mm, distance_upper_bound=distance_mm)
+    box = np.abs(cloud.points_mm - (points_mm.min(axis=0) + points_mm.max(axis=0)) / 2)
+    maybe = np.flatnonzero((box <= np.ptp(points_mm, axis=0) / 2 + distance_mm).all(axis=1))
+    away, index = cKDTree(points_mm).query(cloud.points_mm[maybe], distance_upper_bound=distance_mm)
     index = np.minimum(index, len(points_mm) - 1)  # of those that are farther away there is none
-    off = np.abs(((cloud.points_mm - points_mm[index]) * normals[index]).sum(axis=1))
-    return np.asarray((away <= distance_mm) & (off <= plane_mm))
+    off = np.abs(((cloud.points_mm[maybe] - points_mm[index]) * normals[index]).sum(axis=1))
+    chosen = np.zeros(len(cloud.points_mm), dtype=bool)
+    chosen[maybe[(away <= distance_mm) & (off <= plane_mm)]] = True
+    return chosen
+
+
+def drawn(cloud: Cloud, count: int, rng: np.random.Generator) -> Cloud:
+    """`count` random points of a cloud, in its order: neighbours are then searched for one after the other, in half the time."""
+    return cloud.part(np.sort(rng.integers(len(cloud.points_mm), size=count)))
 
 
 def compare(one: Cloud, truth: Cloud) -> dict[str, float]:
@@ -121,16 +135,16 @@ def evaluate(
         head = whole.part(mesh.above(whole.points_mm, throat_mm, THROAT_MARGIN_MM))
         return {"head": head, "face": head.part(near(head, *face, distance_mm=FACE_MM, plane_mm=FACE_PLANE_MM))}
 
-    surface, scores = metric.build_surface(head_mm), {}
+    surface = metric.build_surface(head_mm)
+    scores: dict[str, float] = {}
     predicted, true, again = parts(head_mm), parts(scan_mm), parts(scan_mm) if floor else {}
     for region in ("head", "face"):
         if not len(predicted[region].points_mm) or not len(true[region].points_mm):
             raise ValueError(f"no camera sees anything of the {region} above the throat; are both heads in one place?")
-        drawn, truth = (of[region].part(rng.integers(len(of[region].points_mm), size=count)) for of in (predicted, true))
-        scores |= {f"{region}_{name}": value for name, value in compare(drawn, truth).items()}
+        truth = drawn(true[region], count, rng)
+        scores |= {f"{region}_{name}": value for name, value in compare(drawn(predicted[region], count, rng), truth).items()}
         if floor:
-            second = again[region].part(rng.integers(len(again[region].points_mm), size=count))
-            scores[f"{region}_floor_mm"] = compare(second, truth)["l1_mm"]
+            scores[f"{region}_floor_mm"] = compare(drawn(again[region], count, rng), truth)["l1_mm"]
         few = truth.points_mm[:: max(1, count // 10_000)]
         scores[f"{region}_to_surface_mm"] = float(np.linalg.norm(metric.closest_points(few, surface) - few, axis=1).mean())
     shown = moved_mm is not None and cKDTree(true["face"].points_mm).query(face[0])[0] < SEEN_MM

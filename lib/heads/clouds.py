@@ -60,8 +60,8 @@ def nearest(one: Cloud, other: Cloud) -> Nearest:
     """From every point of either cloud to the nearest point of the other; ValueError where one has none."""
     if not len(one.points_mm) or not len(other.points_mm):
         raise ValueError(f"clouds of {len(one.points_mm)} and {len(other.points_mm)} points: each needs at least one")
-    there_mm, there = cKDTree(other.points_mm).query(one.points_mm)
-    back_mm, back = cKDTree(one.points_mm).query(other.points_mm)
+    there_mm, there = cKDTree(other.points_mm, balanced_tree=False).query(one.points_mm)
+    back_mm, back = cKDTree(one.points_mm, balanced_tree=False).query(other.points_mm)
     there_cosines = (one.normals * other.normals[there]).sum(axis=1)
     return Nearest(there_mm, back_mm, there_cosines, (other.normals * one.normals[back]).sum(axis=1))
 

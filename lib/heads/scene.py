@@ -36,19 +36,23 @@ class Scene:
 class TrainingHead:
     """A head that a prior may learn from, in the unit frame: its surface, and its colours where photographs see it.
 
-    `points`, `normals` (N, 3) are uniform by area on the outer surface; `seen`, `seen_normals` (M, 3) are surface points at
-    pixels of photographs, with their `colours` (M, 3) in [-1, 1] as photographed. All float32, unit normals; M may be 0.
+    `points`, `normals` (N, 3) are uniform by area on the outer surface, and `face` (N,) says which are of the face; `anchors`
+    (A, 3) are NPHM's. `seen`, `seen_normals` (M, 3) are surface points at pixels of photographs, with their `colours` (M, 3) in
+    [-1, 1] as photographed. All float32, unit normals; M may be 0.
     """
 
     name: str
     points: Tensor
     normals: Tensor
+    face: Tensor
+    anchors: Tensor
     seen: Tensor
     seen_normals: Tensor
     colours: Tensor
 
     def __post_init__(self) -> None:
         assert self.points.shape == self.normals.shape == (len(self.points), 3) and len(self.points) > 0
+        assert self.face.shape == (len(self.points),) and self.face.dtype == torch.bool and self.anchors.shape[1:] == (3,)
         assert self.seen.shape == self.seen_normals.shape == self.colours.shape == (len(self.seen), 3)
         assert {x.dtype for x in (self.points, self.normals, self.seen, self.seen_normals, self.colours)} == {torch.float32}
 

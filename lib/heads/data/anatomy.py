@@ -30,13 +30,26 @@ from heads import files
 Array = np.ndarray
 SKIN, EYE, HAIR, CLOTH, CUT = range(5)
 T = TypeVar("T")
+ANCHORS = {  # of NPHM, canonical mm; of those with two sides the person's right one, the left mirrored
+    "pairs": {
+        "outer eye": (-46, -2, 92), "inner eye": (-17, -3, 99), "upper lid": (-32, 8, 101), "lower lid": (-32, -13, 99),
+        "inner brow": (-14, 20, 108), "outer brow": (-50, 22, 92), "nostril": (-17, -42, 115), "mouth corner": (-25, -73, 104),
+        "cheekbone": (-55, -25, 85), "cheek": (-45, -60, 85), "jaw": (-58, -75, 40), "ear": (-80, -15, -5),
+        "temple": (-70, 30, 50), "side of forehead": (-45, 65, 75), "behind the ear": (-75, 10, -50), "neck": (-55, -95, -20),
+    },
+    "middle": {
+        "forehead": (0, 60, 112), "nose bridge": (0, -5, 116), "nose tip": (0, -33, 138), "upper lip": (0, -66, 122),
+        "chin": (0, -107, 112), "crown": (0, 110, 0), "nape": (0, -50, -90),
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """What all heads share: outer faces (F, 3) of the coarse mesh, and fields per refined vertex.
 
-    `canonical` (N, 3), `faces` (M, 3), `material` (M,) of the refined mesh; `lips`, `ears` (N,) in [0, 1].
+    `canonical` (N, 3), `faces` (M, 3), `material` (M,) of the refined mesh; `lips`, `ears` (N,) in [0, 1]; `anchors` (A,) are
+    vertices of the skin.
     """
 
     coarse_skin: Array
@@ -48,6 +61,7 @@ class Anatomy:
     lips: Array
     ears: Array
     eye_centres: Array
+    anchors: Array
     landmarks: dict[str, int]
 
 
@@ -139,8 +153,8 @@ def cached(name: str, sources: Sequence[Path], compute: Callable[[], dict[str, A
             return unpack(dict(arrays))
     computed = compute()
     if path is not None:
-        with suppress(OSError), files.replacing(path) as partial, partial.open("wb") as file:  # else the next computes it as well
-            np.savez_compressed(file, **computed)
+        with suppress(OSError), files.replacing(path) as partial, partial.open("wb") as written:  # else the next computes it too
+            np.savez_compressed(written, **computed)
     return unpack({key: np.asarray(value) for key, value in computed.items()})
 
 
@@ -265,10 +279,17 @@ def _computed() -> tuple[Body, Anatomy]:
         lips=np.pad(fields[:, 0], (0, padding)),
         ears=np.pad(fields[:, 1], (0, padding)),
         eye_centres=np.array(centres),
+        anchors=scipy.spatial.cKDTree(points).query(anchor_places())[1],
         landmarks={},
     )
     result.landmarks.update(_landmarks(result, len(points)))
     return body, result
+
+
+def anchor_places() -> Array:
+    """Where the anchors (A, 3) are on the mean head, in canonical mm: pairs first, in turn right and left."""
+    pairs = [place for x, y, z in ANCHORS["pairs"].values() for place in ((x, y, z), (-x, y, z))]
+    return np.array([*pairs, *ANCHORS["middle"].values()], dtype=float)
 
 
 def _landmarks(common: Anatomy, n_skin: int) -> dict[str, int]:

@@ -8,9 +8,10 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import safetensors
@@ -20,6 +21,7 @@ import trimesh
 from torch import Tensor
 
 from heads import clouds, files, mesh
+from heads.clouds import Cloud
 from heads.data import anatomy, expressions
 from heads.data import people as people_of
 from heads.data.anatomy import Array
@@ -35,20 +37,37 @@ def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callab
     """Make talkers with `count` random expressions each, in shards; those that the same program made of the same are kept."""
     if people < 1 or count < 1:
         raise ValueError(f"a crowd needs at least one person and one expression, not {people} and {count}")
+    about = {"seed": seed, "expressions": count, "program": program(*_MADE_BY)}
+    write_shards(folder, people, about, lambda number: _person(seed, number, count), on_person)
+
+
+def write_shards(
+    folder: Path,
+    people: int,
+    about: Mapping[str, object],
+    person: Callable[[int], dict[str, Array]],
+    on_person: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write what `person` makes of each number, as `arrays` has it, in shards; those that are there and say the same are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    program = hashlib.sha256(b"".join(Path(module.__file__ or "").read_bytes() for module in _MADE_BY)).hexdigest()[:16]
     firsts = range(0, people, SHARD)
     for path in set(folder.glob("people-*.safetensors")) - {_path(folder, first) for first in firsts}:
         path.unlink()  # of a larger crowd
     for first in firsts:
         path, numbers = _path(folder, first), range(first, min(first + SHARD, people))
-        about = json.dumps({"seed": seed, "people": [first, numbers[-1]], "expressions": count, "program": program})
-        if _about(path) != about:
-            made = [_person(seed, number, count) for number in numbers]
+        said = json.dumps({**about, "people": [first, numbers[-1]]})
+        if _about(path) != said:
+            made = [person(number) for number in numbers]
             tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
+            tensors["triangles"] = tensors["triangles"][0].contiguous()  # the same for all
             with files.replacing(path) as partial:
-                partial.write_bytes(safetensors.torch.save(tensors, metadata={"about": about}))
+                partial.write_bytes(safetensors.torch.save(tensors, metadata={"about": said}))
         on_person(numbers[-1] + 1)
+
+
+def program(*modules: ModuleType) -> str:
+    """A name for what these modules say."""
+    return hashlib.sha256(b"".join(Path(module.__file__ or "").read_bytes() for module in modules)).hexdigest()[:16]
 
 
 def _path(folder: Path, first: int) -> Path:
@@ -79,13 +98,26 @@ def _person(seed: int, number: int, count: int) -> dict[str, Array]:
         )
         for size, part in parts.items()
     ]
-    moving = talker.posed_mm[:, shared.front] - talker.neutral_mm[shared.front]
+    own = np.cumsum(shared.front) - 1
+    triangles = own[shared.faces[shared.front[shared.faces].all(axis=1)]]
+    posed = talker.posed_mm[:, shared.front]
+    return arrays(drawn[0], drawn[1], talker.neutral_mm[shared.anchors], talker.neutral_mm[shared.front], posed, triangles)
+
+
+def arrays(face: Cloud, rest: Cloud, anchors_mm: Array, neutral_mm: Array, posed_mm: Array, triangles: Array) -> dict[str, Array]:
+    """A person as a shard has them.
+
+    These are `FACE_POINTS` and `OTHER_POINTS` of the neutral head, its anchors (A, 3), and the face's vertices, neutral (V, 3)
+    and with each expression (E, V, 3), whose `triangles` (F, 3) are the same for everybody.
+    """
+    assert len(face.points_mm) == FACE_POINTS and len(rest.points_mm) == OTHER_POINTS
     return {
-        "points": _whole(np.concatenate([part.points_mm for part in drawn]) / MM_PER_UNIT),
-        "normals": _whole(np.concatenate([part.normals for part in drawn])),
-        "anchors": talker.neutral_mm[shared.anchors].astype(np.float32) / MM_PER_UNIT,
-        "neutral": _whole(talker.neutral_mm[shared.front] / MM_PER_UNIT),
-        "offsets": _whole(moving / MM_PER_UNIT),
+        "points": _whole(np.concatenate([face.points_mm, rest.points_mm]) / MM_PER_UNIT),
+        "normals": _whole(np.concatenate([face.normals, rest.normals])),
+        "anchors": anchors_mm.astype(np.float32) / MM_PER_UNIT,
+        "neutral": _whole(neutral_mm / MM_PER_UNIT),
+        "offsets": _whole((posed_mm - neutral_mm) / MM_PER_UNIT),
+        "triangles": triangles.astype(np.int64),
     }
 
 
@@ -112,6 +144,13 @@ class Crowd:
     def _of(self, person: int, name: str) -> Tensor:
         return self.shards[person // SHARD][name][person % SHARD]
 
+    @functools.cached_property
+    def _reached(self) -> Tensor:
+        """The sums (F,) of the areas of the face's triangles, of the first person."""
+        corners = self.shards[0]["neutral"][0].float()[self.shards[0]["triangles"]]
+        sides = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        return torch.linalg.cross(*sides).norm(dim=1).cumsum(0)
+
     def surface(self, person: int, count: int, *, face: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random points (count, 3) of the face of a person's neutral head, or of the rest, with their normals."""
         first, size = (0, FACE_POINTS) if face else (FACE_POINTS, OTHER_POINTS)
@@ -123,10 +162,12 @@ class Crowd:
     ) -> tuple[Tensor, Tensor]:
         """For each person and expression of `which` random points (W, count, 3) about the neutral face, and where they move to.
 
-        They lie off the surface along the normals, as far as NPHM's: by normal deviations of `spread`, an equal share each.
+        They are even by area, also behind the lips and the lids, which an expression may show, and lie off the surface along the
+        normals, as far as NPHM's: by normal deviations of `spread`, an equal share each.
         """
-        triangles = _front_faces()
-        rows = triangles[torch.randint(len(triangles), (len(which), count), generator=generator)]
+        triangles, reached = self.shards[0]["triangles"], self._reached
+        drawn = torch.rand((len(which), count), generator=generator) * reached[-1]
+        rows = triangles[torch.searchsorted(reached, drawn).clamp(max=len(triangles) - 1)]
         across, along = torch.rand((2, len(which), count), generator=generator)
         across = across.sqrt()
         weights = torch.stack([1 - across, across * (1 - along), across * along], dim=2)
@@ -152,14 +193,6 @@ def _off(corners: Tensor, weights: Tensor, off: Tensor) -> Tensor:
     """Points (..., 3) of triangles (..., 3, 3), moved along their normals by `off` (...)."""
     normals = torch.linalg.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
     return (weights[..., None] * corners).sum(-2) + off[..., None] * torch.nn.functional.normalize(normals, dim=-1)
-
-
-@functools.cache
-def _front_faces() -> Tensor:
-    """The triangles (F, 3) of the face, by the numbers of its own vertices."""
-    shared = expressions.topology()
-    own = np.cumsum(shared.front) - 1
-    return torch.from_numpy(own[shared.faces[shared.front[shared.faces].all(axis=1)]])
 
 
 def shards(folder: str | Path) -> list[Path]:

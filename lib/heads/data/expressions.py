@@ -18,6 +18,7 @@ import scipy.sparse
 import scipy.spatial
 import trimesh
 
+from heads import mesh
 from heads.data import anatomy as anatomies
 from heads.data.anatomy import Array
 from heads.data.people import coarse_head_mm, draw_traits, noise
@@ -68,18 +69,6 @@ RECIPES: dict[str, dict[str, float]] = {
 
 # ---------------------------------------------------------------------------------------------------- topology, the same for all
 
-_ANCHORS = {  # canonical mm; of those with two sides the person's right one, the left mirrored
-    "pairs": {
-        "outer eye": (-46, -2, 92), "inner eye": (-17, -3, 99), "upper lid": (-32, 8, 101), "lower lid": (-32, -13, 99),
-        "inner brow": (-14, 20, 108), "outer brow": (-50, 22, 92), "nostril": (-17, -42, 115), "mouth corner": (-25, -73, 104),
-        "cheekbone": (-55, -25, 85), "cheek": (-45, -60, 85), "jaw": (-58, -75, 40), "ear": (-80, -15, -5),
-        "temple": (-70, 30, 50), "side of forehead": (-45, 65, 75), "behind the ear": (-75, 10, -50), "neck": (-55, -95, -20),
-    },
-    "middle": {
-        "forehead": (0, 60, 112), "nose bridge": (0, -5, 116), "nose tip": (0, -33, 138), "upper lip": (0, -66, 122),
-        "chin": (0, -107, 112), "crown": (0, 110, 0), "nape": (0, -50, -90),
-    },
-}  # fmt: skip
 _THROAT = ((0, -125, 55), (-55, -100, -40), (55, -100, -40))  # canonical mm, in the plane that ends a head
 _MOUTH_RINGS = 3  # of triangles behind the lips, and there the mouth is closed as if by teeth and tongue
 _INNER_RINGS = ((0.65, 0.6), (0.3, 1.0))  # of that end: how large they are, and how much of the depth they have
@@ -163,9 +152,9 @@ def _computed() -> Topology:
         skin = np.concatenate([skin, np.stack([b, a, c], axis=1), np.stack([b, c, d], axis=1)])
     opened = coarse + _moved({"jawOpen": 1.0})
     skin = np.concatenate([skin, anatomies.fill(_with_mouth(opened[used], loop), list(rings[-1]))])
-    refine, refined = igl.loop_matrix(skin.astype(np.int64), int(skin.max()) + 1)
+    refine, fine = igl.loop_matrix(skin.astype(np.int64), int(skin.max()) + 1)
     refine = scipy.sparse.csr_matrix(refine)
-    parts, all_faces, material = [refine @ _with_mouth(coarse[used], loop)], [np.asarray(refined)], [len(refined)]
+    parts, all_faces, material = [refine @ _with_mouth(coarse[used], loop)], [np.asarray(fine)], [len(fine)]
     for eye in eyes:
         vertices, ball = anatomies.ball(coarse, eye)
         all_faces.append(ball + sum(map(len, parts)))
@@ -173,7 +162,6 @@ def _computed() -> Topology:
         material.append(len(ball))
     canonical = np.concatenate(parts)
     on_skin = scipy.spatial.cKDTree(canonical[: len(parts[0])])
-    anchors = [place for x, y, z in _ANCHORS["pairs"].values() for place in ((x, y, z), (-x, y, z))]
     faces = np.concatenate(all_faces)
 
     def refined(amounts: Mapping[str, float]) -> Array:
@@ -189,7 +177,7 @@ def _computed() -> Topology:
         canonical=canonical,
         front=front,
         seen=seen,
-        anchors=on_skin.query([*anchors, *_ANCHORS["middle"].values()])[1],
+        anchors=on_skin.query(anatomies.anchor_places())[1],
         throat=on_skin.query(_THROAT)[1],
         skin=used,
         mouth=loop,
@@ -231,6 +219,12 @@ class Talker:
         """The neutral head, or that with an expression."""
         points = self.posed_mm[self.expressions.index(expression)] if expression else self.neutral_mm
         return trimesh.Trimesh(points.copy(), topology().faces.copy(), process=False)
+
+    def observed_mm(self, expression: str = "", *, azimuth: float, count: int = 2500) -> Array:
+        """What `observe` sees of that head above the throat."""
+        whole = self.mesh(expression)
+        points = observe(whole, count, azimuth=azimuth)
+        return points[mesh.above(points, np.asarray(whole.vertices)[topology().throat])]
 
 
 @dataclass(frozen=True)

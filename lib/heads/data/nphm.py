@@ -15,21 +15,29 @@ its face region have to be looked up there too, and the throat is in its text.
 
 import json
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
+from scipy.spatial import cKDTree
 
 from heads import clouds, files, mesh
-from heads.data import expressions
+from heads.data import crowd, expressions
 from heads.data.anatomy import Array
 from heads.data.crowd import MM_PER_UNIT
 from heads.data.expressions import Talker
 
+FACE_MM = 10.0  # what of a scan is nearer to the registered face is the face
 _FLAME_THROAT = (3276, 3207, 3310)  # vertices of flame.ply (`cut_throat`)
+
+
+class NoNeutral(ValueError):
+    """A subject without a neutral scan."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,52 @@ def subject(root: str | Path, name: str) -> Subject:
         said, where, names = _json(neutrals), neutrals.name, {}
         neutral = next((number for key, number in said.items() if f"{key:0>3}" == name), -1)
     if neutral not in numbers:
-        raise ValueError(f"{folder}: it has no neutral scan: {where} says {neutral}, and its scans are {numbers}")
+        raise NoNeutral(f"{folder}: it has no neutral scan: {where} says {neutral}, and its scans are {numbers}")
     return Subject(root, name, neutral, {number: names.get(number, f"{number}") for number in numbers if number != neutral})
+
+
+def write_crowd(folder: Path, root: str | Path, count: int, *, on_person: Callable[[int], None] = lambda done: None) -> int:
+    """Write all subjects of a data set that have a neutral scan as shards to learn from; returns how many there are.
+
+    Of each, `count` expressions are taken, those of somebody who has fewer more than once. ValueError if nobody has any.
+    """
+    people = []
+    for path in sorted(path for path in Path(root, "dataset").glob("*") if path.is_dir()):
+        with suppress(NoNeutral):  # some have none
+            people.append(subject(root, path.name))
+    people = [one for one in people if one.expressions]
+    if not people:
+        raise ValueError(f"{root}: nobody has a neutral scan and an expression")
+    about = {
+        "subjects": [one.name for one in people],
+        "expressions": count,
+        "program": crowd.program(crowd, sys.modules[__name__]),
+    }
+    crowd.write_shards(folder, len(people), about, lambda number: _learnable(people[number], count), on_person)
+    return len(people)
+
+
+def _learnable(one: Subject, count: int) -> dict[str, Array]:
+    """A subject's arrays in a shard."""
+    scan, registered, throat = one.scan(one.neutral), one.registration(one.neutral), one.throat_mm(one.neutral)
+    rows = one._rows("face", len(registered.vertices))
+    own = np.full(len(registered.vertices), -1)
+    own[rows] = np.arange(len(rows))
+    triangles = own[registered.faces]
+    face_mm = np.asarray(registered.vertices)[rows]
+    centres = scan.triangles_center
+    on_face = cKDTree(face_mm).query(centres, distance_upper_bound=FACE_MM)[0] < FACE_MM
+    above = mesh.above(centres, throat)
+    drawn = []
+    for part, size in ((on_face & above, crowd.FACE_POINTS), (~on_face & above, crowd.OTHER_POINTS)):
+        drawn.append(clouds.sample(trimesh.Trimesh(scan.vertices, scan.faces[part], process=False), size, seed=0))
+    numbers = list(one.expressions)
+    posed = {number: np.asarray(one.registration(number).vertices)[rows] for number in numbers[:count]}
+    chosen = [numbers[index % len(numbers)] for index in range(count)]
+    triangles = triangles[(triangles >= 0).all(axis=1)]
+    return crowd.arrays(
+        drawn[0], drawn[1], one.anchors_mm(one.neutral), face_mm, np.stack([posed[number] for number in chosen]), triangles
+    )
 
 
 def write(root: str | Path, talker: Talker, observed_mm: Mapping[str, Array], behind_mm: Mapping[str, Array]) -> None:
@@ -141,8 +193,10 @@ def write(root: str | Path, talker: Talker, observed_mm: Mapping[str, Array], be
         folder = root / "dataset" / talker.name / f"{number:03d}"
         folder.mkdir(exist_ok=True)
         whole.vertices /= MM_PER_UNIT
-        for name in ("registration", "scan"):
-            mesh.save(whole, folder / f"{name}.ply")
+        mesh.save(whole, folder / "registration.ply")
+        whole.update_faces(shared.seen)  # a scanner does not see behind the lids, nor inside a mouth
+        whole.remove_unreferenced_vertices()
+        mesh.save(whole, folder / "scan.ply")
         seen = root / "single_view" / talker.name / str(number)
         seen.mkdir(parents=True, exist_ok=True)
         for name, points in {"obs": observed_mm, "obs_back": behind_mm}.items():

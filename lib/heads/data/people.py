@@ -43,7 +43,8 @@ _FIXED = ("head-trans", "head-angle", "neck-trans", "chin-jaw-drop", "head-age",
 class Person:
     """One head: its scan in mm, what each vertex and triangle is, and the streams of chance for paint, light and cameras.
 
-    `canonical` (N, 3), `lips` and `ears` (N,) follow the vertices; `material` (M,) the faces.
+    `canonical` (N, 3), `lips` and `ears` (N,) follow the vertices; `material` (M,) the faces. `anchors_mm` (A, 3) are NPHM's, on
+    the skin, whether hair covers it or not.
     """
 
     vertices_mm: Array
@@ -56,6 +57,7 @@ class Person:
     depth_mm: Array
     material: Array
     eye_centres_mm: Array
+    anchors_mm: Array
     style: str
     traits: dict[str, float]
     landmarks: dict[str, int]
@@ -207,7 +209,7 @@ def _with_hair(
     rng = np.random.default_rng(streams["hair"])
     style = _hair_style(traits, rng)
     faces, material, canonical, lips, ears = common.faces, common.material, common.canonical, common.lips, common.ears
-    depth = np.zeros(len(vertices))
+    anchors_mm, depth = vertices[common.anchors], np.zeros(len(vertices))
     skin_only = faces[material < HAIR]
     normals = trimesh.Trimesh(vertices, skin_only, process=False).vertex_normals.copy()
     on_cloth = np.unique(faces[material == CLOTH])[len(common.rim) :]  # the rim itself, numbered first, shades as skin
@@ -258,6 +260,7 @@ def _with_hair(
         depth_mm=depth,
         material=material,
         eye_centres_mm=eye_centres,
+        anchors_mm=anchors_mm,
         style=style,
         traits=traits,
         landmarks=landmarks,

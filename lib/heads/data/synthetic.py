@@ -38,7 +38,7 @@ _RING = (0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2))  # of 
 def view_lists(n_photographs: int) -> dict[int, tuple[int, ...]]:
     """Nested picture numbers on a ring of `n_photographs`: front and +-45 degrees, the back, then finer and finer."""
     chosen = [round(step * n_photographs / 32) for step in _RING]
-    return {count: tuple(chosen[:count]) for count in (3, 4, 8, 16, 32) if count <= n_photographs}
+    return {count: tuple(chosen[:count]) for count in (1, 3, 4, 8, 16, 32) if count <= n_photographs}
 
 
 VIEW_LISTS = view_lists(40)
@@ -96,7 +96,7 @@ def training_head(
     person = make_person(chance)
     rng, cameras = np.random.default_rng(chance), np.random.default_rng(person.streams["cameras"])
     mm_from_unit = _unit_frame(person.vertices_mm, cameras)
-    places, normals = _sample_surface(person, points, rng)
+    places, normals, on_face = _sample_surface(person, points, rng)
     seen, seen_normals, colours = np.zeros((3, 0, 3))
     if photographs > 0:
         azimuths = 2 * np.pi * np.array(_RING[:photographs]) / len(_RING)
@@ -109,6 +109,8 @@ def training_head(
         name=f"training-{seed}-{index}",
         points=torch.from_numpy((places - centre) / radius).float(),
         normals=torch.from_numpy(normals).float(),
+        face=torch.from_numpy(on_face),
+        anchors=torch.from_numpy((person.anchors_mm - centre) / radius).float(),
         seen=torch.from_numpy((seen - centre) / radius).float(),
         seen_normals=torch.from_numpy(seen_normals).float(),
         colours=torch.from_numpy(colours).float(),
@@ -588,13 +590,15 @@ def _sample(u: Array, v: Array) -> Array:
 # ---------------------------------------------------------------------------------------------------- heads to learn from
 
 
-def _sample_surface(person: Person, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Points in mm and unit normals (count, 3), uniform by area."""
+def _sample_surface(person: Person, count: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Points in mm and unit normals (count, 3), uniform by area, and which are of the face (count,)."""
     area = trimesh.triangles.area(person.vertices_mm[person.faces])
     face = rng.choice(len(area), size=count, p=area / area.sum())
     u, v = rng.random((2, count))
     beyond = u + v > 1  # the other half of the parallelogram, folded back onto the triangle
-    return _at(person, face, np.where(beyond, 1 - u, u), np.where(beyond, 1 - v, v))
+    on_face = np.isin(person.faces[face], person.regions["face"]).all(axis=1)
+    places, normals = _at(person, face, np.where(beyond, 1 - u, u), np.where(beyond, 1 - v, v))
+    return places, normals, np.asarray(on_face)
 
 
 def _sample_photographs(

@@ -103,7 +103,7 @@ def distil(
         priors.check_surface(prior)
     device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
-    geometry = sdf.ImplicitNetwork(of[0].shape, generator).to(device)
+    geometry = of[0].shape.network(generator).to(device)
     look = ColourNetwork(colour_shape, generator).to(device)
     named = {f"geometry.{key}": p for key, p in geometry.named_parameters()}
     lessons = Lessons(*(tensor.to(device) for tensor in ask(of, colour_shape, config, generator)))
@@ -148,7 +148,7 @@ def ask(of: Sequence[Prior], colour_shape: ColourShape, config: Config, generato
     return Lessons(anywhere, field(anywhere), near, field(near), surface, views, colours)
 
 
-def losses(geometry: sdf.ImplicitNetwork, look: ColourNetwork, lessons: Lessons, index: Tensor) -> dict[str, Tensor]:
+def losses(geometry: sdf.Network, look: ColourNetwork, lessons: Lessons, index: Tensor) -> dict[str, Tensor]:
     """The unweighted terms at the points `index` (3, P) of the lessons: anywhere, near the surface, on it."""
     anywhere, near, on = index
     points = torch.cat([lessons.anywhere[anywhere], lessons.near[near], lessons.surface[on]])
@@ -174,7 +174,7 @@ def _check(of: Sequence[Prior]) -> None:
             )
 
 
-def _onto_surface(networks: Sequence[sdf.ImplicitNetwork], points: Tensor, *, steps: int = 3) -> tuple[Tensor, Tensor]:
+def _onto_surface(networks: Sequence[sdf.Network], points: Tensor, *, steps: int = 3) -> tuple[Tensor, Tensor]:
     """Points (N, 3) near the zero level of the networks' mean, moved onto it (Newton), and the gradients (N, 3) there."""
     moved = []
     for part in points.split(8192):

@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 from heads import camera, mesh
 from heads.methods import priors
 from heads.scene import Reconstruction, Scene
-from heads.surface import consistency, cuda_graph, sdf, trace, training
+from heads.surface import consistency, cuda_graph, ensemble, sdf, trace, training
 from heads.surface import render as rendering
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
@@ -38,7 +38,7 @@ TERMS = ("rgb", "mask", "eikonal", "consistency")
 class Config:
     """How `fit` works; the defaults are the published constants (`dtu_fixed_cameras.conf`, `idr_train.py`)."""
 
-    shape: sdf.Shape = field(default_factory=sdf.Shape)
+    shape: sdf.Shape | ensemble.Shape = field(default_factory=sdf.Shape)
     colour_width: int = 512
     colour_depth: int = 4
     view_octaves: int = 4  # multires_view
@@ -239,7 +239,7 @@ def in_cube(config: Config, generator: torch.Generator) -> Tensor:
 
 
 def losses(
-    geometry: sdf.ImplicitNetwork,
+    geometry: sdf.Network,
     colour: ColourNetwork,
     traced: trace.Trace,
     batch: Batch,
@@ -482,7 +482,8 @@ def fit(
             f"{ended}, the surface runs out of the cube around the unit sphere, {share:.0%} of whose faces are inside it; do the"
             " masks show the head and not the background, and is it inside the sphere (scale_mat)?"
         )
-    return Reconstruction(surface, state, history)
+    fixed = {f"geometry.{name}": value.cpu() for name, value in geometry.state_dict().items() if f"geometry.{name}" not in state}
+    return Reconstruction(surface, state | fixed, history)
 
 
 def photograph_losses(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -16,16 +16,21 @@ from heads.scene import Reconstruction
 from heads.surface import ensemble, sdf, trace
 
 PARTS = ("geometry", "colour", "moments")
+UNIT_SPHERE = "the unit sphere around a head"
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A starting point: network tensors by name, the shape of the implicit network, and the epochs it was trained for."""
+    """A starting point: network tensors by name, the shape of the implicit network, and the epochs it was trained for.
+
+    `frame` says where its heads are; photographs are fitted in the unit sphere.
+    """
 
     name: str
     shape: sdf.Shape | ensemble.Shape
     epoch: int
     tensors: dict[str, Tensor]
+    frame: str = UNIT_SPHERE
 
 
 class Learned(NamedTuple):
@@ -35,8 +40,10 @@ class Learned(NamedTuple):
     history: list[dict[str, float]]
 
 
-def sphere(shape: sdf.Shape, seed: int) -> Prior:
+def sphere(shape: sdf.Shape | ensemble.Shape, seed: int) -> Prior:
     """No prior at all: the geometric initialisation, the SDF of a sphere (IDR), with weights drawn from `seed`."""
+    if not isinstance(shape, sdf.Shape):
+        raise ValueError("a fresh ensemble is no sphere; only a single network can start as one")
     network = sdf.ImplicitNetwork(shape, torch.Generator().manual_seed(seed))
     return Prior("sphere", shape, 0, {f"geometry.{name}": value for name, value in network.state_dict().items()})
 
@@ -47,10 +54,10 @@ def single_scan(name: str, shape: sdf.Shape, epoch: int, reconstruction: Reconst
 
 
 def restored(tensors: dict[str, Tensor], about: Mapping[str, Any]) -> Prior:
-    """The prior in a checkpoint: its tensors, and what its header says of them (name, shape, epoch)."""
+    """The prior in a checkpoint: its tensors, and what its header says of them (name, shape, epoch, and a frame)."""
     sizes = about["shape"]
     kind = ensemble.Shape if "pairs" in sizes else sdf.Shape
-    return Prior(about["name"], kind(**sizes), about["epoch"], tensors)
+    return Prior(about["name"], kind(**sizes), about["epoch"], tensors, about.get("frame", UNIT_SPHERE))
 
 
 def carrying(prior: Prior, parts: Iterable[str]) -> Prior:
@@ -82,10 +89,16 @@ def inside_share(field: sdf.SDF, resolution: int = 48) -> float:
 
 
 def check_surface(prior: Prior, resolution: int = 24) -> None:
-    """ValueError for a prior that no fit can start from: its values are not finite, or it has no surface in the unit sphere.
+    """ValueError for a prior that no fit to photographs can start from.
 
-    Rays are traced inside that sphere only, and where the field is negative on most of it, they hit as soon as they enter.
+    Its frame is another, its values are not finite, or it has no surface in the unit sphere: rays are traced only inside that,
+    and where the field is negative on most of it, they hit as soon as they enter.
     """
+    if prior.frame != UNIT_SPHERE:
+        raise ValueError(
+            f"prior {prior.name}: its heads are in {prior.frame}, and photographs are fitted in {UNIT_SPHERE}; notebook 16 trains"
+            " such a one"
+        )
     for name, tensor in prior.tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"prior {prior.name}: {name} has values that are not finite; its training has diverged")

@@ -14,7 +14,7 @@ from heads.methods import average, idr, priors
 from heads.methods.priors import Prior
 from heads.posts import plots
 from heads.scene import Scene
-from heads.surface import sdf, trace, training
+from heads.surface import ensemble, sdf, trace, training
 from heads.surface.colour import ColourNetwork
 
 MEAN = "mean"  # the name of the mean of the parameters, beside the heads' names
@@ -62,7 +62,9 @@ def trained(
     return kept
 
 
-def _keeper(kept: dict[int, list[Prior]], name: str, shape: sdf.Shape, every: int, say: training.OnStep) -> training.OnStep:
+def _keeper(
+    kept: dict[int, list[Prior]], name: str, shape: sdf.Shape | ensemble.Shape, every: int, say: training.OnStep
+) -> training.OnStep:
     def keep(step: int, total: int, terms: dict[str, float], state: training.StateOf) -> None:
         say(step, total, terms, state)
         if step in (1, total) or step % every == 0:

@@ -171,7 +171,9 @@ def _check_scores(table: pd.DataFrame, path: Path) -> None:
     """
     ok = table[table["status"] == "ok"]
     lacking = ok[scores(table)].isna()
-    alike = lacking[[name for name in lacking if not name.endswith("seen_mm")]].groupby([ok["method"], ok["views"]], dropna=False)
+    alike = lacking[[name for name in lacking if not str(name).endswith("seen_mm")]].groupby(
+        [ok["method"], ok["views"]], dropna=False
+    )
     if ok.empty or lacking.all(axis=1).any() or (alike.any() != alike.all()).to_numpy().any():
         raise ValueError(f"{path}: at least one row with status ok, and in each of these all scores of its method, were expected")
 

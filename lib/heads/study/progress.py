@@ -28,11 +28,11 @@ def progress(
     """An `on_step` for a fit: a bar in a terminal, elsewhere a line every `every_s` seconds, less often later, with an estimate.
 
     With `checkpoint`, the fit's state is also saved there every `checkpoint_s` seconds, and its losses go to TensorBoard's event
-    files in a folder beside it, where TensorBoard is installed.
+    files below a folder beside it, where TensorBoard is installed.
     """
     began = saved = time.monotonic()
     due, first = 0.0, 0
-    note = events(checkpoint.parent / "tensorboard") if checkpoint is not None else None
+    note = events(checkpoint.parent / "tensorboard" / checkpoint.stem) if checkpoint is not None else None
     bar = tqdm.tqdm(desc=label, unit="step", file=sys.stderr) if sys.stderr.isatty() else None
 
     def on_step(step: int, total: int, terms: dict[str, float], state: Callable[[], dict[str, "Tensor"]]) -> None:

@@ -36,7 +36,7 @@ class Shape:
     code_local: int = 32
     places_width: int = 256  # of the network that moves the anchors
     reach: float = 0.1  # of an anchor: where its weight has fallen to 1/e
-    nearest: int = 8  # on a GPU, so many anchors count at a point
+    nearest: int = 12  # on a GPU, so many anchors count at a point; the others have at most 0.3 % of the weight
 
     def __post_init__(self) -> None:
         if min(self.width, self.pairs, self.middle, self.code_global, self.code_local, self.places_width) < 1:
@@ -91,6 +91,9 @@ class Ensemble(nn.Module):
     """
 
     block = 32  # rows that are multiplied by the same weights at once
+    anchors: Tensor
+    set_of: Tensor
+    mirror: Tensor
     fixed = False  # whether the same number of networks counts at every point, as on a GPU, so that a step can be recorded
 
     def __init__(self, shape: Shape, generator: torch.Generator) -> None:

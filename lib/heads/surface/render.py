@@ -27,7 +27,7 @@ class Rendered(NamedTuple):
 
 @torch.no_grad()
 def render(
-    geometry: sdf.ImplicitNetwork,
+    geometry: sdf.Network,
     colour: ColourNetwork,
     px_from_cam: Tensor,
     unit_from_cam: Tensor,
@@ -61,7 +61,7 @@ def render(
     return Rendered(images.view(views, height, width, 3), hit.view(views, height, width))
 
 
-def _colours(geometry: sdf.ImplicitNetwork, colour: ColourNetwork, points: Tensor, directions: Tensor, slope: Tensor) -> Tensor:
+def _colours(geometry: sdf.Network, colour: ColourNetwork, points: Tensor, directions: Tensor, slope: Tensor) -> Tensor:
     """Colours (N, 3) in [0, 1] where rays along `directions` (N, 3) hit near `points` (N, 3); the rest is as in `idr.losses`."""
     found = [points.new_zeros((0, 3))]
     size = 2048 if points.device.type == "cpu" else CHUNK_GPU

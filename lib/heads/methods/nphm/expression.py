@@ -20,6 +20,7 @@ from heads.surface import cuda_graph, ensemble, sdf, training
 from heads.surface.sdf import SHARPNESS
 
 STARTS = ("random", "components")
+STILL = ("anywhere", "rest")
 DEVIATION = 0.3  # of a code that starts from a principal component
 REGULAR_CUBE = 1.25  # the published half side of the cube in which nothing else is to move
 
@@ -140,6 +141,8 @@ class Config:
     correspondence_weight: float = 100.0
     code_weight: float = 5e-5
     still_weight: float = 5e-5
+    still: str = "anywhere"  # where nothing is to move: anywhere, as published, or on the rest of the head
+    still_points: int = 100  # of them, per head and step
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -147,7 +150,9 @@ class Config:
             raise ValueError(f"schedule must be one of {', '.join(identity.SCHEDULES)}, not {self.schedule!r}")
         if self.start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}, not {self.start!r}")
-        for name in ("steps", "heads", "points", "step_size", "code_step_size", "halved_every"):
+        if self.still not in STILL:
+            raise ValueError(f"still must be one of {', '.join(STILL)}, not {self.still!r}")
+        for name in ("steps", "heads", "points", "still_points", "step_size", "code_step_size", "halved_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
@@ -166,17 +171,21 @@ LAPTOP = replace(
     clip=1.0,
     code_norm=0.0,
     start="components",
+    still_weight=10.0,
+    still="rest",
+    still_points=8,
 )
 SMOKE = replace(LAPTOP, shape=Shape(width=32, depth=3, code=8, who=4, identity=1, anchors=0), steps=60, heads=4)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
-_SINGLE = {  # NPM's are told the whole identity, and no loss keeps the rest of space still
+_SINGLE = {  # NPM's are told the whole identity; as published, no loss keeps the rest of space still
     "PAPER": Shape(width=1024, depth=8, who=0, identity=512, anchors=0),
     "LAPTOP": Shape(width=128, depth=4, code=32, who=0, identity=64, anchors=0),
     "SMOKE": Shape(width=32, depth=3, code=8, who=0, identity=8, anchors=0),
 }
 MODELS = {
     "nphm": PRESETS,
-    "npm": {name: replace(preset, shape=_SINGLE[name], still_weight=0.0) for name, preset in PRESETS.items()},
+    "npm": {name: replace(preset, shape=_SINGLE[name]) for name, preset in PRESETS.items()}
+    | {"PAPER": replace(PAPER, shape=_SINGLE["PAPER"], still_weight=0.0)},
 }
 
 
@@ -223,7 +232,7 @@ def train(
         drawn = people.correspondences(pairs, config.points, config.spread, generator)
         neutral, posed = (part.flatten(0, 1).to(device) for part in drawn)
         noise = config.noise * torch.randn((count, shape.who), generator=generator) if shape.who and config.noise else None
-        elsewhere = (2 * torch.rand((count * 100, 3), generator=generator) - 1) * REGULAR_CUBE
+        elsewhere = still_points(people, who, config, generator).flatten(0, 1).to(device)
         owner = torch.arange(count, device=device)
         with cuda_graph.tensor_cores():
             own = torch.stack([moves[one] for one in which])
@@ -232,10 +241,9 @@ def train(
             )
             moved = neutral + network(neutral, told, owner.repeat_interleave(config.points))
             terms = {"correspondence": (moved - posed).square().mean(), "code": own.square().sum(dim=1).mean()}
+            terms["still"] = torch.zeros((), device=device)
             if config.still_weight:
-                terms["still"] = network(elsewhere.to(device), told, owner.repeat_interleave(100)).square().mean()
-            else:
-                terms["still"] = torch.zeros((), device=device)
+                terms["still"] = network(elsewhere, told, owner.repeat_interleave(config.still_points)).square().mean()
             training.weighted_sum(terms, weights).backward()
         if config.clip:
             nn.utils.clip_grad_norm_(decoder, config.clip)
@@ -247,6 +255,14 @@ def train(
     state, history = training.train(learner, step_of, total, terms=weights, factor=factor, on_step=on_step, resume=resume)
     tensors = {key: state[key] for key in named if key.startswith("deformation.")}
     return tensors | {"expressions": torch.stack([state[f"expressions.{index}"] for index in range(total_heads)])}, history
+
+
+def still_points(people: People, who: Sequence[int], config: Config, generator: torch.Generator) -> Tensor:
+    """Points (H, S, 3) of neutral heads that an expression is to leave where they are."""
+    if config.still == "rest":
+        drawn = [people.surface(person, config.still_points, face=False, generator=generator)[0] for person in who]
+        return torch.stack(drawn)
+    return (2 * torch.rand((len(who), config.still_points, 3), generator=generator) - 1) * REGULAR_CUBE
 
 
 def components(motions: Tensor, count: int) -> Tensor:

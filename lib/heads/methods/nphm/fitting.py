@@ -27,7 +27,8 @@ _DIVIDED = {
     "local": {0.5: 3, 0.6: 10},
     "symmetry": {0.2: 10, 0.5: 9999},
 }
-FIXED_STEPS = 4
+FIXED_STEPS, FIXED_NEAR = 4, 0.004  # a point whose last step is longer (1 mm) has not been found
+FEWEST = 0.05  # of the points that have to be near the fitted head
 _CLAMPS = {0.0: 0.1, 0.25: 0.05, 0.5: 0.0075}  # from this share of the steps on, points that are farther away do not count
 
 
@@ -66,7 +67,7 @@ LAPTOP = replace(  # principal deviations instead of the published terms, a fixe
     steps=300,
     observations=9,
     points=150,
-    step_size=0.1,
+    step_size=0.2,
     parameter="whitened",
     root="fixed point",
     global_weight=0.0,
@@ -165,17 +166,24 @@ def fit(
             places, found = torch.where(still[:, None], places, back), found | still
         away = network.distance(places, who, torch.zeros(len(places), dtype=torch.long, device=device)).abs()
         near = found & (away.detach() < _at(_CLAMPS, share))
-        terms = {"surface": (away * near).sum() / near.sum().clamp(min=1)}
+        terms = {"surface": (away * near).sum() / near.sum().clamp(min=1), "near": near.float().mean()}
         terms |= _regular(network, who, how[which], unseen)
         rows = [variables["identity"], variables["expressions"][which]]
         terms["whitened"] = torch.stack([row.square().mean() for row in rows if row.numel()]).sum()
-        weights = {key: getattr(config, f"{key}_weight") / _divided(key, share) for key in terms}
+        weights = {key: getattr(config, f"{key}_weight") / _divided(key, share) for key in terms if key != "near"}
         training.weighted_sum(terms, {key: weight for key, weight in weights.items() if weight}).backward()
         training.end_step(optimizers)
         return terms
 
     factor = training.cosine(config.steps, end=0.05) if whitened else lambda step: 1 / _divided("step", step / config.steps)
-    _, history = training.train(learner, step_of, config.steps, terms=("surface", "whitened"), factor=factor, on_step=on_step)
+    terms = ("surface", "whitened", "near")
+    _, history = training.train(learner, step_of, config.steps, terms=terms, factor=factor, on_step=on_step)
+    if history[-1]["near"] < FEWEST:
+        raise ValueError(
+            f"{name}: after step {config.steps}, {history[-1]['near']:.0%} of the points are within"
+            f" {_at(_CLAMPS, 1) * identity.MM_PER_UNIT:.2g} mm of the fitted head; expected at least {FEWEST:.0%}; are they of"
+            " a head, and in the frame of those that the model has learned?"
+        )
     return Fitted(codes_of("identity")[0].detach().cpu(), codes_of("expressions").detach().cpu(), history)
 
 
@@ -227,10 +235,10 @@ def neutral_places(moves: expression.Deformation, posed: Tensor, told: Tensor, o
     """
     with torch.no_grad():
         if root == "fixed point":
-            places = posed
+            places = before = posed
             for _ in range(FIXED_STEPS):
-                places = posed - moves(places, told, owner)
-            found = torch.ones(len(places), dtype=torch.bool, device=places.device)
+                before, places = places, posed - moves(places, told, owner)
+            found = (places - before).norm(dim=1) < FIXED_NEAR
         else:
             places, found = broyden(moves, posed, told, owner)
     if root == "fixed point":

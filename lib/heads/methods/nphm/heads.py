@@ -1,6 +1,8 @@
 """The heads that NPM and NPHM encode: a surface for a code of a person, moved by a code of an expression."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 import trimesh
@@ -12,12 +14,32 @@ from heads.methods.nphm import expression, identity
 from heads.surface import sdf
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How both stages are trained."""
+
+    heads: identity.Config
+    expressions: expression.Config
+
+
 class Model(NamedTuple):
     """A stage 1, and a stage 2 if there is one, with the codes that it has learned."""
 
     identity: priors.Prior
     moves: expression.Deformation | None = None
     expressions: Tensor | None = None
+
+
+def restored(tensors: dict[str, Tensor], about: Mapping[str, Any]) -> Model:
+    """The model in a checkpoint of both stages; ValueError where it is a prior of another kind."""
+    if "expressions" not in about or "expressions" not in tensors:
+        raise ValueError(
+            f"prior {about.get('name', '')}: it has no expressions; its heads are in {about.get('frame', priors.UNIT_SPHERE)};"
+            " expected a prior that notebook 12 makes"
+        )
+    of_identity = {key: value for key, value in tensors.items() if not key.startswith(("deformation.", "expressions"))}
+    moves = expression.restored(tensors, about["expressions"]["shape"])
+    return Model(priors.restored(of_identity, about), moves, tensors["expressions"])
 
 
 def neutral_mesh(model: Model, who: Tensor, *, cell_mm: float) -> trimesh.Trimesh:

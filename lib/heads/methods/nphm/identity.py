@@ -16,10 +16,11 @@ from torch.nn.utils import parametrize
 
 from heads.methods import priors
 from heads.methods.priors import Prior
+from heads.scene import TrainingHead
 from heads.surface import cuda_graph, ensemble, sdf, training
 
 MM_PER_UNIT = 250.0
-BALL = 0.5 ** (1 / 3)  # the published radius of the points drawn anywhere (its 0.5 is taken for a volume)
+FRAME = f"units of {MM_PER_UNIT:g} mm"
 SCHEDULES = ("published", "cosine")
 TERMS = ("surface", "normal", "eikonal", "far", "code", "anchors", "symmetry")
 
@@ -46,7 +47,8 @@ class Config:
     heads: int = 32  # per step
     face_points: int = 750  # per head and step
     other_points: int = 50
-    far_points: int = 93
+    far_points: int = 93  # anywhere in a ball
+    far_radius: float = 0.5 ** (1 / 3)  # of that; the published 0.5 is taken for its cube
     near_points: int = 800
     near: float = 0.01  # the deviation of the near points from the surface
     step_size: float = 5e-4
@@ -71,7 +73,8 @@ class Config:
             raise ValueError("a network for many heads needs a code: shape.code must be positive")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
-        for name in ("steps", "heads", "face_points", "far_points", "near", "step_size", "code_step_size", "halved_every"):
+        sizes = ("steps", "heads", "face_points", "far_points", "far_radius", "near", "halved_every")
+        for name in (*sizes, "step_size", "code_step_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if min(self.other_points, self.near_points) < 0:
@@ -85,9 +88,10 @@ class Config:
 
 
 PAPER = Config()
+LAPTOP_SHAPE = ensemble.Shape(width=64, feature=16, code_global=32, code_local=16)
 LAPTOP = replace(  # LOG.md says why, and what else was tried
     PAPER,
-    shape=ensemble.Shape(width=64, feature=16, code_global=32, code_local=16),
+    shape=LAPTOP_SHAPE,
     steps=8000,
     heads=16,
     face_points=40,
@@ -101,28 +105,55 @@ LAPTOP = replace(  # LOG.md says why, and what else was tried
     clip=1.0,
     code_norm=0.0,
 )
-SMOKE = replace(
-    LAPTOP, shape=ensemble.Shape(width=24, depth=2, feature=4, code_global=8, code_local=4, places_width=16), steps=60, heads=4
-)
+SMOKE_SHAPE = ensemble.Shape(width=24, depth=2, feature=4, code_global=8, code_local=4, places_width=16)
+SMOKE = replace(LAPTOP, shape=SMOKE_SHAPE, steps=60, heads=4)
 PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
-_SINGLE = {  # NPM's: one network, which at the published size was trained for 7,770 passes
-    "PAPER": {
-        "shape": sdf.Shape(width=1024, depth=8, feature=1, octaves=0, code=512),
-        "steps": 62_160,
-        "weight_decay": 0.02,
-        "code_weight": 0.002,
-    },
-    "LAPTOP": {
-        "shape": sdf.Shape(width=128, depth=4, feature=16, octaves=0, code=64),
-        "steps": 16_000,
-        "step_size": 1e-3,
-        "muon_step_size": 4e-3,
-        "code_step_size": 5e-3,
-        "code_weight": 0.002,
-    },
-    "SMOKE": {"shape": sdf.Shape(width=24, depth=2, feature=4, octaves=0, code=8), "code_weight": 0.002},
+SINGLE = {  # NPM's: one network, which at the published size was trained for 7,770 passes
+    "PAPER": replace(
+        PAPER,
+        shape=sdf.Shape(width=1024, depth=8, feature=1, octaves=0, code=512),
+        steps=62_160,
+        weight_decay=0.02,
+        code_weight=0.002,
+    ),
+    "LAPTOP": replace(
+        LAPTOP,
+        shape=sdf.Shape(width=128, depth=4, feature=16, octaves=0, code=64),
+        steps=16_000,
+        step_size=1e-3,
+        muon_step_size=4e-3,
+        code_step_size=5e-3,
+        code_weight=0.002,
+    ),
+    "SMOKE": replace(SMOKE, shape=sdf.Shape(width=24, depth=2, feature=4, octaves=0, code=8), code_weight=0.002),
 }
-MODELS = {"nphm": PRESETS, "npm": {name: replace(preset, **_SINGLE[name]) for name, preset in PRESETS.items()}}
+MODELS = {"nphm": PRESETS, "npm": SINGLE}
+IN_SPHERE = {  # NPHM's for heads in the sphere around them, which photographs are fitted in: more features, for their colours
+    "PAPER": replace(PAPER, shape=ensemble.Shape(reach=0.12, feature=256), far_radius=1.4),
+    "LAPTOP": replace(LAPTOP, shape=replace(LAPTOP_SHAPE, reach=0.12, feature=64), far_radius=1.4),
+    "SMOKE": replace(SMOKE, shape=replace(SMOKE_SHAPE, reach=0.12), far_radius=1.4),
+}
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Training heads in the unit frame, with hair and shoulders, for `train`."""
+
+    heads: Sequence[TrainingHead]
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @property
+    def anchors(self) -> Tensor:
+        return torch.stack([head.anchors for head in self.heads])
+
+    def surface(self, person: int, count: int, *, face: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As in `People`."""
+        head = self.heads[person]
+        rows = (head.face == face).nonzero()[:, 0]
+        rows = rows[torch.randint(len(rows), (count,), generator=generator)]
+        return head.points[rows], head.normals[rows]
 
 
 class Batch(NamedTuple):
@@ -149,7 +180,7 @@ def draw(people: People, which: list[int], config: Config, generator: torch.Gene
     near = surface[:, chosen]
     near = near + config.near * torch.randn(near.shape, generator=generator)
     direction = torch.randn((len(which), config.far_points, 3), generator=generator)
-    radius = torch.rand((len(which), config.far_points, 1), generator=generator) ** (1 / 3) * BALL
+    radius = torch.rand((len(which), config.far_points, 1), generator=generator) ** (1 / 3) * config.far_radius
     return Batch(face, face_normals, other, other_normals, near, nn.functional.normalize(direction, dim=2) * radius)
 
 
@@ -220,8 +251,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     network = config.shape.network(generator)
     if isinstance(network, ensemble.Ensemble):
-        if people.anchors.shape[1] != config.shape.anchors:
-            raise ValueError(f"prior {name}: expected {config.shape.anchors} anchors, the data have {people.anchors.shape[1]}")
+        if people.anchors.shape[1] != network.shape.anchors:
+            raise ValueError(f"prior {name}: expected {network.shape.anchors} anchors, the data have {people.anchors.shape[1]}")
         network.anchors.copy_(people.anchors.mean(dim=0))
     network = network.to(device)
     network.code.requires_grad_(False)
