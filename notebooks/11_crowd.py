@@ -18,13 +18,14 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters. The seed determines the people; or they are those of NPHM's data set, in its folders in `root`, all of
-# them.
+# The parameters. The seed determines the people. Or they are those of NPHM's data set, in its folders in `dataset`: all but
+# those `without` whom a test is to be.
 
 # %% tags=["parameters"]
 out: str = "runs/demo/prior/crowd"
 kind: Literal["synthetic", "nphm"] = "synthetic"
-root: str = ""  # nphm: the data set
+dataset: str = ""  # nphm: the folder
+without: list[str] = []
 people: "int >= 1" = 100
 expression_count: "int >= 1" = 20
 seed: "int >= 0" = 0
@@ -33,9 +34,11 @@ seed: "int >= 0" = 0
 # A wrong or unknown parameter ends the notebook here, before any work.
 
 # %%
+from heads.data import nphm
 from heads.study import records
 
 run = records.begin("11_crowd", globals())
+scanned = nphm.subjects(run.dataset, run.without) if run.kind == "nphm" else []
 run.parameters
 
 # %% [markdown]
@@ -45,14 +48,15 @@ run.parameters
 import functools
 import time
 
-from heads.data import crowd, nphm
+from heads.data import crowd
 
 said = functools.partial(print, f"{run.out.name}, people:", flush=True)
 began = time.perf_counter()
 if run.kind == "synthetic":
     crowd.write(run.out, run.people, run.expression_count, seed=run.seed, on_person=said)
 else:
-    nphm.write_crowd(run.out, run.root, run.expression_count, on_person=said)
+    nphm.write_crowd(run.out, scanned, run.expression_count, on_person=said)
+    run.use([path for one in scanned for path in one.files()])
 seconds = time.perf_counter() - began
 many = crowd.read(run.out)
 f"{len(many)} people with {many.expressions} expressions each, {seconds:.0f} s"

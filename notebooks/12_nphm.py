@@ -94,7 +94,8 @@ seconds = {"heads": time.perf_counter() - began}
 plots.losses({run.out.name: history})
 
 # %% [markdown]
-# Stage 2. The network is given corresponding points near neutral faces and near the same faces with an expression.
+# Stage 2. The network is given corresponding points near neutral faces and near the same faces with an expression, and
+# points of the rest of the head, which are to stay where they are.
 
 # %%
 began = time.perf_counter()
@@ -111,6 +112,8 @@ moves, moves_history = expression.train(
     resume=checkpoints.unfinished(unfinished_moves, about_moves),
 )
 seconds["expressions"] = time.perf_counter() - began
+about["expressions"] = {"shape": asdict(shape), "config": asdict(moves_config)}
+checkpoints.save(run.out / "checkpoint.safetensors", learned.tensors | moves, about)
 plots.losses({run.out.name: moves_history})
 
 # %% [markdown]
@@ -144,71 +147,15 @@ moved = {f"{i}": heads.posed_mesh(model, between[0], codes[0], how) for i, how i
 figures["expressions.png"] = plots.heads([moved])
 figures["expressions.png"]
 
-# %% [markdown]
-# A head from one view: the points that a depth camera in front sees of somebody who was not learned, and the head of the
-# code that was found for them. What the camera did not see is what the learned heads have there.
-
 # %%
-import torch
+from heads import mesh
 
-from heads import mesh, metric
-from heads.data import expressions
-from heads.methods.nphm import fitting
-
-fit_config = fitting.PRESETS[run.preset]
-names = ("jaw wide open", "smile with teeth", "surprise", "kiss")
-other = expressions.talker("unseen", run.seed, {name: expressions.recipe(name) for name in names})
-points = torch.from_numpy(other.observed_mm(azimuth=0)).float() / crowd.MM_PER_UNIT
-one_view = fitting.fit("one view", model, [points], fit_config, posed=[False], seed=run.seed)
-completed = heads.neutral_mesh(model, one_view.identity, cell_mm=fit_config.cell_mm)
-frame = plots.frame_of(other.mesh(), completed)
-views = {"front": 0, "side": 90, "back": 180}
-sheet = [[plots.render(head, azimuth=at, size=200, frame=frame) for at in views.values()] for head in (other.mesh(), completed)]
-figures["completion.png"] = plots.contact_sheet(sheet, ["scan", "completed"], list(views))
-figures["completion.png"]
-
-# %% [markdown]
-# And the same person from five views at once, each from another side and with another expression: one code of the
-# person, and one of each expression. Below the scans what was made of them, and how far the face's vertices are from it.
-
-# %%
-import numpy as np
-import pandas as pd
-
-began = time.perf_counter()
-views = {"": 0, "jaw wide open": 0, "smile with teeth": 40, "surprise": -40, "kiss": 20}
-clouds = [torch.from_numpy(other.observed_mm(name, azimuth=at)).float() / crowd.MM_PER_UNIT for name, at in views.items()]
-five = fitting.fit("five views", model, clouds, fit_config, posed=[bool(name) for name in views], seed=run.seed)
-joint = {"": heads.neutral_mesh(model, five.identity, cell_mm=fit_config.cell_mm)}
-for name, how in list(zip(views, five.expressions, strict=True))[1:]:
-    joint[name] = heads.posed_mesh(model, joint[""], five.identity, how)
-seconds["five views"] = time.perf_counter() - began
-shared = expressions.topology()
-on_face = np.intersect1d(np.flatnonzero(shared.front), shared.faces[shared.seen])
-away_mm = {}
-for name, head in joint.items():
-    face_mm = other.mesh(name).vertices[on_face]
-    nearest = metric.closest_points(face_mm, metric.build_surface(head))
-    away_mm[name or "neutral"] = float(np.linalg.norm(nearest - face_mm, axis=1).mean())
-scans = {name: other.mesh(name) for name in views}
-frame = plots.frame_of(*scans.values(), *joint.values())
-sheet = [[plots.render(head, azimuth=20, size=200, frame=frame) for head in row.values()] for row in (scans, joint)]
-figures["five_views.png"] = plots.contact_sheet(sheet, ["scan", "fitted"], list(away_mm))
-pd.DataFrame({"face, mm": away_mm}).T.round(2)
-
-# %%
-figures["five_views.png"]
-
-# %%
-about["expressions"] = {"shape": asdict(shape), "config": asdict(moves_config)}
-checkpoints.save(run.out / "checkpoint.safetensors", learned.tensors | moves, about)
 mesh.save(heads.neutral_mesh(model, learned.tensors["geometry.code"], cell_mm=run.cell_mm), run.out / "mesh.ply")
 for name, figure in figures.items():
     plots.save(figure, run.out / name)
 run.finish(
     config=heads.Settings(config, moves_config),
     losses=history[-1] | {f"expressions_{name}": value for name, value in moves_history[-1].items()},
-    scores={f"five views, {name}, mm": value for name, value in away_mm.items()},
     device=config.device,
     seconds=seconds["heads"] + seconds["expressions"],
     files=["checkpoint.safetensors", "mesh.ply", *figures],

@@ -112,7 +112,7 @@ checkpoints.save(
 files.write_table(run.out / "history.csv", pd.DataFrame(found.history))
 run.finish(
     config=config,
-    losses=found.history[-1],
+    losses=found.history[-1] | {"near": found.near},
     device=config.device,
     seconds=seconds,
     files=["mesh.ply", "codes.safetensors", "history.csv", *map(str, paths)],

@@ -29,7 +29,7 @@ unseen: "int >= 1" = 2  # how many more, to judge by
 seed: "int >= 0" = 0  # of the heads and of the training
 preset: Literal["PAPER", "LAPTOP", "SMOKE"] = "LAPTOP"
 training: "identity.Config" = {}  # fields to set over the preset's
-fit: "fitting.Config" = {"points": 1000}  # and over those of the fits to unseen heads
+fit: "fitting.Config" = {"points": 1000, "robust": False}  # and over those of the fits to unseen heads
 
 # %% [markdown]
 # A wrong or unknown parameter ends the notebook here, before any work.
@@ -93,6 +93,7 @@ trained = identity.train(
     run.out.name,
     identity.Scans(learned),
     config,
+    frame=priors.UNIT_SPHERE,
     seed=run.seed,
     on_step=progress(f"prior {run.out.name}", checkpoint=unfinished, about=about),
     resume=checkpoints.unfinished(unfinished, about),
@@ -100,6 +101,12 @@ trained = identity.train(
 seconds = time.perf_counter() - began
 local = trained.prior
 plots.losses({run.out.name: trained.history})
+
+# %% [markdown]
+# The network and the codes are the prior. They are kept as plain tensors.
+
+# %%
+checkpoints.save(run.out / "checkpoint.safetensors", local.tensors, about)
 
 # %% [markdown]
 # Some learned heads, the mean code first, and heads of nobody in particular.
@@ -113,8 +120,8 @@ figures = {"samples.png": plots.heads([shown, new])}
 figures["samples.png"]
 
 # %% [markdown]
-# Heads that were not learned: of each, the code that fits all its points best, of both spaces. How far the points of the
-# face and those of the rest, hair for the most part, are from the surfaces so found, in mm of a head of usual size:
+# Heads that this space has not learned: of each, the code that fits its points best. How far the points of the face and
+# those of the rest (hair, ears, neck, shoulders) are from the surfaces so found, in mm of a head of usual size:
 
 # %%
 import numpy as np
@@ -126,6 +133,7 @@ spaces = {run.out.name: local}
 if run.prior:
     run.use([f"{run.prior}/checkpoint.safetensors"])
     one = priors.restored(*checkpoints.load(f"{run.prior}/checkpoint.safetensors"))
+    priors.check_surface(one)
     spaces[one.name] = one
 rows, surfaces = [], {}
 for head in others:
@@ -152,7 +160,6 @@ figures["unseen.png"]
 # %%
 from heads import files
 
-checkpoints.save(run.out / "checkpoint.safetensors", local.tensors, about)
 mesh.save(shown["mean code"], run.out / "mesh.ply")
 files.write_table(run.out / "unseen.csv", distances)
 for name, figure in figures.items():

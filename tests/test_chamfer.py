@@ -49,6 +49,29 @@ def test_cameras_see_all_of_a_ball_and_the_same_of_two() -> None:
     assert other["head_l1_mm"] == pytest.approx(same["head_l1_mm"], rel=0.03)
 
 
+def test_a_picture_is_cast_only_where_the_mesh_is_and_misses_nothing_of_it() -> None:
+    leaf = trimesh.creation.box((4.0, 60.0, 300.0))  # far from the middle of the picture, and long
+    leaf.vertices += [80, -100, 30]
+    cameras = chamfer.around(trimesh.util.concatenate([ROUND, leaf]))
+    for view in range(len(cameras.eyes_mm)):
+        one = cameras._replace(eyes_mm=cameras.eyes_mm[view : view + 1])
+        alone = chamfer.seen(leaf, one, 300, np.random.default_rng(0))
+        framed = trimesh.util.concatenate([leaf, trimesh.Trimesh(_corners(one), [[0, 1, 1], [2, 3, 3]], process=False)])
+        whole = chamfer.seen(framed, one, 300, np.random.default_rng(1))
+        assert len(alone.points_mm) == pytest.approx(len(whole.points_mm), rel=0.05) and len(alone.points_mm) > 100
+        assert np.allclose(alone.points_mm.min(axis=0), whole.points_mm.min(axis=0), atol=5)
+        assert np.allclose(alone.points_mm.max(axis=0), whole.points_mm.max(axis=0), atol=5)
+
+
+def _corners(camera: chamfer.Cameras) -> np.ndarray:
+    """Points (4, 3) at the corners of a camera's picture."""
+    towards = (camera.eyes_mm[0] - camera.middle_mm) / np.linalg.norm(camera.eyes_mm[0] - camera.middle_mm)
+    across = np.cross([0.0, 1.0, 0.0], towards)
+    across /= np.linalg.norm(across)
+    sides = [(x, y) for x in (-1, 1) for y in (-1, 1)]
+    return np.array([camera.middle_mm + 0.99 * camera.reach_mm * (x * across + y * np.cross(towards, across)) for x, y in sides])
+
+
 def test_what_is_seen_from_behind_does_not_count() -> None:
     cut = ROUND.copy()
     cut.update_faces(ROUND.triangles_center[:, 1] > -50)  # one can look into it from below

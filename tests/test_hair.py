@@ -36,7 +36,7 @@ def two() -> identity.Scans:
 
 @pytest.fixture(scope="module")
 def learned(two: identity.Scans) -> priors.Prior:
-    return identity.train("two", two, replace(identity.IN_SPHERE["SMOKE"], steps=200)).prior
+    return identity.train("two", two, replace(identity.IN_SPHERE["SMOKE"], steps=200), frame=priors.UNIT_SPHERE).prior
 
 
 def test_anchors_are_on_the_skin_and_the_face_in_front(two: identity.Scans) -> None:

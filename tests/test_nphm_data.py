@@ -79,7 +79,9 @@ def test_a_data_set_is_written_as_shards_to_learn_from(original: Path, tmp_path:
     (original / "dataset" / "018").mkdir()  # somebody without a neutral scan
     with pytest.raises(ValueError, match="018: it has no neutral scan"):
         nphm.subject(original, "018")
-    assert nphm.write_crowd(tmp_path / "crowd", original, 5) == 1
+    people = nphm.subjects(original)
+    assert [one.name for one in people] == ["017"]
+    nphm.write_crowd(tmp_path / "crowd", people, 5)
     many, generator = crowd.read(tmp_path / "crowd"), torch.Generator().manual_seed(0)
     assert len(many) == 1 and many.expressions == 5 and many.anchors.shape == (1, 39, 3)
     points, normals = many.surface(0, 500, face=True, generator=generator)
@@ -87,9 +89,35 @@ def test_a_data_set_is_written_as_shards_to_learn_from(original: Path, tmp_path:
     assert torch.allclose((points - middle).norm(dim=1), torch.tensor(0.4), atol=2e-3) and points[:, 2].min() > 0.05
     assert torch.allclose(normals, (points - middle) / 0.4, atol=0.05)
     assert many.surface(0, 500, face=False, generator=generator)[0][:, 2].max() < 0.1
+    assert many.still(0, 500, generator)[:, 2].max() < 0.0
     for expression, up in enumerate((-0.01, 0.01, 0.02, -0.01, 0.01)):  # three there are, and then again
         neutral, moved = many.correspondences([(0, expression)], 50, (0.002,), generator)
         assert torch.allclose(moved - neutral, torch.tensor([0, up, 0]).expand(1, 50, 3), atol=1e-4)
+
+
+def test_shards_are_made_anew_when_the_data_set_has_changed(original: Path, tmp_path: Path) -> None:
+    nphm.write_crowd(tmp_path, nphm.subjects(original), 2)
+    (before,) = (path.stat().st_mtime_ns for path in tmp_path.glob("people-*"))
+    nphm.write_crowd(tmp_path, nphm.subjects(original), 2)
+    assert [path.stat().st_mtime_ns for path in tmp_path.glob("people-*")] == [before]
+    np.save(original / "dataset" / "anchors.npy", np.arange(39) * 9)
+    nphm.write_crowd(tmp_path, nphm.subjects(original), 2)
+    assert [path.stat().st_mtime_ns for path in tmp_path.glob("people-*")] != [before]
+
+
+def test_people_of_a_data_set_who_cannot_be_learned_are_refused_or_left_out(original: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'019', who is to be left out, is not there"):
+        nphm.subjects(original, ["019"])
+    with pytest.raises(ValueError, match="nobody in its folder dataset has a neutral scan and an expression"):
+        nphm.subjects(original, ["017"])
+    (original / "dataset" / "017" / "003" / "registration.ply").unlink()
+    (one,) = nphm.subjects(original)
+    assert list(one.expressions) == [0, 2]
+    far = mesh.load(original / "dataset" / "017" / "001" / "registration.ply")
+    far.vertices[:, 2] += 3
+    mesh.save(far, original / "dataset" / "017" / "001" / "registration.ply")
+    with pytest.raises(ValueError, match="017: the scan has nothing above the throat that belongs to the face"):
+        nphm.write_crowd(tmp_path / "crowd", [one], 2)
 
 
 def test_the_originals_layout_is_read(original: Path) -> None:

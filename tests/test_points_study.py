@@ -50,6 +50,10 @@ def test_a_study_of_points_ends_in_a_table_of_head_and_face(repository: Path) ->
     assert (found["face_l1_mm"] > found["face_floor_mm"]).all() and (found["face_l1_mm"] < 100).all()
     pictures = {path.name for path in (repository / "figures" / "mine").iterdir()}
     assert {"nphm_samples.png", "crowd_expressions.png", "uma.npm.npm.s0.png"} <= pictures
+    views = ["-p", "out", "runs/views", "-p", "prior", "runs/mine/prior/nphm", "-p", "preset", "SMOKE"]
+    shown = copies.heads(repository, "run", "notebooks/17_views.py", "views.ipynb", *views, "-p", "fit", "{robust: false}")
+    assert shown.returncode == 0, shown.stderr[-2000:]
+    assert {"completion.png", "five_views.png", "mesh.ply"} <= {path.name for path in (repository / "runs" / "views").iterdir()}
     study = plan.read(repository / "config" / "mine.yaml")
     assert study.jobs["prior/nphm"].after == ("prior/crowd",)
 

@@ -28,9 +28,10 @@ from heads.data.anatomy import Array
 
 MM_PER_UNIT = 250.0  # FLAME's metres times four, as NPHM has them
 SHARD = 50
-FACE_POINTS, OTHER_POINTS = 12_000, 8_000
+FACE_POINTS, OTHER_POINTS, STILL_POINTS = 12_000, 8_000, 2_000
+STILL_MM = 0.3  # what moves no farther in any expression is still
 _STEPS = 32767
-_MADE_BY = (anatomy, people_of, expressions, sys.modules[__name__])
+_MADE_BY = (clouds, mesh, anatomy, people_of, expressions, sys.modules[__name__])
 
 
 def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callable[[int], None] = lambda done: None) -> None:
@@ -59,7 +60,9 @@ def write_shards(
         if _about(path) != said:
             made = [person(number) for number in numbers]
             tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
-            tensors["triangles"] = tensors["triangles"][0].contiguous()  # the same for all
+            if not (tensors["triangles"] == tensors["triangles"][:1]).all():
+                raise ValueError(f"{path}: the faces of these people have different triangles; expected registered meshes")
+            tensors["triangles"] = tensors["triangles"][0].contiguous()
             with files.replacing(path) as partial:
                 partial.write_bytes(safetensors.torch.save(tensors, metadata={"about": said}))
         on_person(numbers[-1] + 1)
@@ -91,7 +94,9 @@ def _person(seed: int, number: int, count: int) -> dict[str, Array]:
     shared = expressions.topology()
     front = shared.front[shared.faces].all(axis=1)
     above = mesh.above(talker.neutral_mm[shared.faces].mean(axis=1), talker.neutral_mm[shared.throat], -15)
-    parts = {FACE_POINTS: front & shared.seen, OTHER_POINTS: ~front & shared.seen & above}
+    moves = np.linalg.norm(talker.posed_mm - talker.neutral_mm, axis=2).max(axis=0) > STILL_MM
+    rest = ~front & shared.seen & above
+    parts = {FACE_POINTS: front & shared.seen, OTHER_POINTS: rest, STILL_POINTS: rest & ~moves[shared.faces].any(axis=1)}
     drawn = [
         clouds.sample(
             trimesh.Trimesh(talker.neutral_mm, shared.faces[part], process=False), size, seed=int(points.generate_state(1)[0])
@@ -101,19 +106,22 @@ def _person(seed: int, number: int, count: int) -> dict[str, Array]:
     own = np.cumsum(shared.front) - 1
     triangles = own[shared.faces[shared.front[shared.faces].all(axis=1)]]
     posed = talker.posed_mm[:, shared.front]
-    return arrays(drawn[0], drawn[1], talker.neutral_mm[shared.anchors], talker.neutral_mm[shared.front], posed, triangles)
+    return arrays(drawn, talker.neutral_mm[shared.anchors], talker.neutral_mm[shared.front], posed, triangles)
 
 
-def arrays(face: Cloud, rest: Cloud, anchors_mm: Array, neutral_mm: Array, posed_mm: Array, triangles: Array) -> dict[str, Array]:
+def arrays(drawn: Sequence[Cloud], anchors_mm: Array, neutral_mm: Array, posed_mm: Array, triangles: Array) -> dict[str, Array]:
     """A person as a shard has them.
 
-    These are `FACE_POINTS` and `OTHER_POINTS` of the neutral head, its anchors (A, 3), and the face's vertices, neutral (V, 3)
-    and with each expression (E, V, 3), whose `triangles` (F, 3) are the same for everybody.
+    Drawn are `FACE_POINTS` of the neutral head, `OTHER_POINTS` of its rest, and `STILL_POINTS` that do not move. Then come its
+    anchors (A, 3), and the face's vertices, neutral (V, 3) and with each expression (E, V, 3), whose `triangles` (F, 3) are the
+    same for everybody.
     """
-    assert len(face.points_mm) == FACE_POINTS and len(rest.points_mm) == OTHER_POINTS
+    assert [len(part.points_mm) for part in drawn] == [FACE_POINTS, OTHER_POINTS, STILL_POINTS]
+    face, rest, still = drawn
     return {
         "points": _whole(np.concatenate([face.points_mm, rest.points_mm]) / MM_PER_UNIT),
         "normals": _whole(np.concatenate([face.normals, rest.normals])),
+        "still": _whole(still.points_mm / MM_PER_UNIT),
         "anchors": anchors_mm.astype(np.float32) / MM_PER_UNIT,
         "neutral": _whole(neutral_mm / MM_PER_UNIT),
         "offsets": _whole((posed_mm - neutral_mm) / MM_PER_UNIT),
@@ -123,7 +131,10 @@ def arrays(face: Cloud, rest: Cloud, anchors_mm: Array, neutral_mm: Array, posed
 
 def _whole(values: Array) -> Array:
     """Numbers in [-1, 1] as whole ones of 16 bits."""
-    assert np.abs(values).max() <= 1
+    if not np.abs(values).max() <= 1:
+        raise ValueError(
+            f"a head reaches {np.abs(values).max() * MM_PER_UNIT:.0f} mm from the origin; expected {MM_PER_UNIT:g} at most"
+        )
     return np.round(values * _STEPS).astype(np.int16)
 
 
@@ -157,13 +168,17 @@ class Crowd:
         rows = first + torch.randint(size, (count,), generator=generator)
         return self._of(person, "points")[rows].float() / _STEPS, self._of(person, "normals")[rows].float() / _STEPS
 
+    def still(self, person: int, count: int, generator: torch.Generator) -> Tensor:
+        """Random points (count, 3) of a person's neutral head that no expression moves."""
+        return self._of(person, "still")[torch.randint(STILL_POINTS, (count,), generator=generator)].float() / _STEPS
+
     def correspondences(
         self, which: Sequence[tuple[int, int]], count: int, spread: Sequence[float], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """For each person and expression of `which` random points (W, count, 3) about the neutral face, and where they move to.
 
-        They are even by area, also behind the lips and the lids, which an expression may show, and lie off the surface along the
-        normals, as far as NPHM's: by normal deviations of `spread`, an equal share each.
+        They are even by area (that of the first person), also behind the lips and the lids, which an expression may show, and lie
+        off the surface along the normals, as far as NPHM's: by normal deviations of `spread`, an equal share each.
         """
         triangles, reached = self.shards[0]["triangles"], self._reached
         drawn = torch.rand((len(which), count), generator=generator) * reached[-1]
@@ -212,6 +227,11 @@ def read(folder: str | Path) -> Crowd:
             raise ValueError(
                 f"{path}: not a shard of people, or cut short ({files.reason(error)}); delete it and run again"
             ) from None
+        first, last = found[0], found[-1]
+        if "still" not in last or not torch.equal(first["triangles"], last["triangles"]):
+            raise ValueError(
+                f"{path}: a shard of another version, or of other people than the first; delete the folder and run again"
+            )
     each = {shard["offsets"].shape[1] for shard in found}
     if len(each) > 1:
         raise ValueError(

@@ -13,12 +13,13 @@ and throat.npy of ROOT/dataset. The original has the first among the assets of i
 its face region have to be looked up there too, and the throat is in its text.
 """
 
+import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from heads.data.anatomy import Array
 from heads.data.crowd import MM_PER_UNIT
 from heads.data.expressions import Talker
 
-FACE_MM = 10.0  # what of a scan is nearer to the registered face is the face
+FACE_MM, STILL_MM = 10.0, 30.0  # nearer to the registered face a scan is face, and farther away it does not move
 _FLAME_THROAT = (3276, 3207, 3310)  # vertices of flame.ply (`cut_throat`)
 
 
@@ -88,6 +89,11 @@ class Subject:
         points = clouds.sample(self.scan(number), count, seed=0).points_mm
         return points[mesh.above(points, self.throat_mm(number))]
 
+    def registered(self, *, neutral: bool = False) -> dict[int, str]:
+        """The expressions that have a registered mesh; the neutral one too, if asked for."""
+        numbers = {self.neutral: "neutral"} | self.expressions if neutral else self.expressions
+        return {number: name for number, name in numbers.items() if (self._folder(number) / "registration.ply").is_file()}
+
     def files(self) -> list[Path]:
         """All that is read of this subject."""
         parts = [self.root / "dataset" / f"{part}.npy" for part in ("anchors", "face", "throat")]
@@ -135,25 +141,35 @@ def subject(root: str | Path, name: str) -> Subject:
     return Subject(root, name, neutral, {number: names.get(number, f"{number}") for number in numbers if number != neutral})
 
 
-def write_crowd(folder: Path, root: str | Path, count: int, *, on_person: Callable[[int], None] = lambda done: None) -> int:
-    """Write all subjects of a data set that have a neutral scan as shards to learn from; returns how many there are.
+def subjects(root: str | Path, without: Sequence[str] = ()) -> list[Subject]:
+    """All subjects of a data set but those named, of which there are a neutral scan and an expression, both registered.
 
-    Of each, `count` expressions are taken, those of somebody who has fewer more than once. ValueError if nobody has any.
+    ValueError if there are none, or if one of `without` is not there.
     """
-    people = []
-    for path in sorted(path for path in Path(root, "dataset").glob("*") if path.is_dir()):
-        with suppress(NoNeutral):  # some have none
-            people.append(subject(root, path.name))
-    people = [one for one in people if one.expressions]
-    if not people:
-        raise ValueError(f"{root}: nobody has a neutral scan and an expression")
-    about = {
-        "subjects": [one.name for one in people],
-        "expressions": count,
-        "program": crowd.program(crowd, sys.modules[__name__]),
-    }
+    found = []
+    folders = sorted(path.name for path in Path(root, "dataset").glob("*") if path.is_dir())
+    if unknown := set(without) - set(folders):
+        raise ValueError(f"{root}: {sorted(unknown)[0]!r}, who is to be left out, is not there")
+    for name in folders:
+        if name not in without:
+            with suppress(NoNeutral):  # some have none
+                found.append(subject(root, name))
+    registered = [replace(one, expressions=one.registered()) for one in found if one.neutral in one.registered(neutral=True)]
+    if not any(one.expressions for one in registered):
+        raise ValueError(f"{root}: nobody in its folder dataset has a neutral scan and an expression, both registered")
+    return [one for one in registered if one.expressions]
+
+
+def write_crowd(
+    folder: Path, people: Sequence[Subject], count: int, *, on_person: Callable[[int], None] = lambda done: None
+) -> None:
+    """Write subjects as shards to learn from, of each `count` expressions; those of somebody who has fewer more than once."""
+    read = hashlib.sha256()
+    for path in sorted({path for one in people for path in one.files()}):
+        read.update(f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    program = crowd.program(clouds, mesh, crowd, sys.modules[__name__])
+    about = {"subjects": [one.name for one in people], "expressions": count, "files": read.hexdigest(), "program": program}
     crowd.write_shards(folder, len(people), about, lambda number: _learnable(people[number], count), on_person)
-    return len(people)
 
 
 def _learnable(one: Subject, count: int) -> dict[str, Array]:
@@ -165,18 +181,20 @@ def _learnable(one: Subject, count: int) -> dict[str, Array]:
     triangles = own[registered.faces]
     face_mm = np.asarray(registered.vertices)[rows]
     centres = scan.triangles_center
-    on_face = cKDTree(face_mm).query(centres, distance_upper_bound=FACE_MM)[0] < FACE_MM
-    above = mesh.above(centres, throat)
+    head = mesh.above(centres, throat) & (np.abs(scan.triangles).max(axis=(1, 2)) < MM_PER_UNIT)
+    away = cKDTree(face_mm).query(centres)[0]
+    parts = {"face": head & (away < FACE_MM), "rest": head & (away >= FACE_MM), "still": head & (away >= STILL_MM)}
     drawn = []
-    for part, size in ((on_face & above, crowd.FACE_POINTS), (~on_face & above, crowd.OTHER_POINTS)):
-        drawn.append(clouds.sample(trimesh.Trimesh(scan.vertices, scan.faces[part], process=False), size, seed=0))
+    for (part, chosen), size in zip(parts.items(), (crowd.FACE_POINTS, crowd.OTHER_POINTS, crowd.STILL_POINTS), strict=True):
+        if not chosen.any():
+            raise ValueError(
+                f"{one.name}: the scan has nothing above the throat that belongs to the {part}; is it registered to it?"
+            )
+        drawn.append(clouds.sample(trimesh.Trimesh(scan.vertices, scan.faces[chosen], process=False), size, seed=0))
     numbers = list(one.expressions)
     posed = {number: np.asarray(one.registration(number).vertices)[rows] for number in numbers[:count]}
-    chosen = [numbers[index % len(numbers)] for index in range(count)]
-    triangles = triangles[(triangles >= 0).all(axis=1)]
-    return crowd.arrays(
-        drawn[0], drawn[1], one.anchors_mm(one.neutral), face_mm, np.stack([posed[number] for number in chosen]), triangles
-    )
+    chosen = np.stack([posed[numbers[index % len(numbers)]] for index in range(count)])
+    return crowd.arrays(drawn, one.anchors_mm(one.neutral), face_mm, chosen, triangles[(triangles >= 0).all(axis=1)])
 
 
 def write(root: str | Path, talker: Talker, observed_mm: Mapping[str, Array], behind_mm: Mapping[str, Array]) -> None:

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from heads.methods import priors
 from heads.methods.priors import Prior
-from heads.surface import sdf, trace, training
+from heads.surface import ensemble, sdf, trace, training
 from heads.surface.colour import ColourNetwork
 from heads.surface.colour import Shape as ColourShape
 
@@ -103,7 +103,7 @@ def distil(
         priors.check_surface(prior)
     device = sdf.device(config.device)
     generator = torch.Generator().manual_seed(seed)
-    geometry = of[0].shape.network(generator).to(device)
+    geometry = of[0].shape.network(generator).to(device)  # a sphere
     look = ColourNetwork(colour_shape, generator).to(device)
     named = {f"geometry.{key}": p for key, p in geometry.named_parameters()}
     lessons = Lessons(*(tensor.to(device) for tensor in ask(of, colour_shape, config, generator)))
@@ -166,6 +166,10 @@ def _check(of: Sequence[Prior]) -> None:
     if not of:
         raise ValueError("an average needs at least one prior")
     for prior in of:
+        if isinstance(prior.shape, ensemble.Shape) or prior.frame != priors.UNIT_SPHERE:
+            raise ValueError(
+                f"prior {prior.name}: averages are of single networks in {priors.UNIT_SPHERE}, not of ensembles around anchors"
+            )
         if prior.shape != of[0].shape:
             raise ValueError(f"priors {of[0].name} and {prior.name} have networks of different shapes; they have no average")
         if prior.epoch != of[0].epoch:

@@ -103,6 +103,8 @@ def check_surface(prior: Prior, resolution: int = 24) -> None:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"prior {prior.name}: {name} has values that are not finite; its training has diverged")
     if not part(prior, "geometry"):
+        if isinstance(prior.shape, ensemble.Shape):
+            raise ValueError(f"prior {prior.name}: carry its geometry: without it, an ensemble around anchors is no sphere")
         return  # the fit makes a sphere
     field = sdf.distance(network(prior, generator=torch.Generator()))
     points = trace.lattice(resolution)

@@ -547,6 +547,8 @@ def _prior(results: Results, prior: Mapping[str, Any]) -> str:
     if prior["notebook"] == "06_autodecoder":
         photographs = f" and {prior['photographs']} photographs of each" if prior.get("colour") else ""
         return f"a space of heads learned from {prior['heads']} other heads{photographs}"
+    if prior["notebook"] == "16_hair":
+        return f"a space of heads in an ensemble of local networks, learned from {prior['heads']} other heads"
     return f"what {prior['notebook']} makes"
 
 

@@ -20,7 +20,7 @@ from heads.surface import cuda_graph, ensemble, sdf, training
 from heads.surface.sdf import SHARPNESS
 
 STARTS = ("random", "components")
-STILL = ("anywhere", "rest")
+STILL = ("anywhere", "head")
 DEVIATION = 0.3  # of a code that starts from a principal component
 REGULAR_CUBE = 1.25  # the published half side of the cube in which nothing else is to move
 
@@ -35,6 +35,9 @@ class People(identity.People, Protocol):
         self, which: Sequence[tuple[int, int]], count: int, spread: Sequence[float], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """For each (person, expression) random points (W, count, 3) near a neutral face, and where the expression has them."""
+
+    def still(self, person: int, count: int, generator: torch.Generator) -> Tensor:
+        """Random points (count, 3) of a person's neutral head that no expression moves."""
 
     def motions(self) -> Tensor:
         """How some vertices move in each expression of each person (P E, K)."""
@@ -141,7 +144,7 @@ class Config:
     correspondence_weight: float = 100.0
     code_weight: float = 5e-5
     still_weight: float = 5e-5
-    still: str = "anywhere"  # where nothing is to move: anywhere, as published, or on the rest of the head
+    still: str = "anywhere"  # where nothing is to move: anywhere, as published, or where no expression moves a head
     still_points: int = 100  # of them, per head and step
     device: str = "auto"
 
@@ -172,7 +175,7 @@ LAPTOP = replace(
     code_norm=0.0,
     start="components",
     still_weight=10.0,
-    still="rest",
+    still="head",
     still_points=8,
 )
 SMOKE = replace(LAPTOP, shape=Shape(width=32, depth=3, code=8, who=4, identity=1, anchors=0), steps=60, heads=4)
@@ -259,9 +262,8 @@ def train(
 
 def still_points(people: People, who: Sequence[int], config: Config, generator: torch.Generator) -> Tensor:
     """Points (H, S, 3) of neutral heads that an expression is to leave where they are."""
-    if config.still == "rest":
-        drawn = [people.surface(person, config.still_points, face=False, generator=generator)[0] for person in who]
-        return torch.stack(drawn)
+    if config.still == "head":
+        return torch.stack([people.still(person, config.still_points, generator) for person in who])
     return (2 * torch.rand((len(who), config.still_points, 3), generator=generator) - 1) * REGULAR_CUBE
 
 

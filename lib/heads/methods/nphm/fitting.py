@@ -49,6 +49,7 @@ class Config:
     unobserved_weight: float = 10.0
     symmetry_weight: float = 5.0
     whitened_weight: float = 0.0  # of the mean squared deviation
+    robust: bool = True  # as published, points that stay far from the head count no longer
     cell_mm: float = 2.0
     device: str = "auto"
 
@@ -82,11 +83,13 @@ PRESETS = {"PAPER": PAPER, "LAPTOP": LAPTOP, "SMOKE": SMOKE}
 
 
 class Fitted(NamedTuple):
-    """An identity's code (C,), a code (E, D) of each observation's expression, and the history of the losses."""
+    """An identity's code (C,), a code (E, D) of each observation's expression, the history of the losses, and the share of the
+    points that were near the head in the end."""
 
     identity: Tensor
     expressions: Tensor
     history: list[dict[str, float]]
+    near: float
 
 
 def check(name: str, points: Tensor) -> None:
@@ -148,7 +151,10 @@ def fit(
         mean, deviation = scales[key]
         return mean + deviation * variables[key]
 
+    last_near = 0.0
+
     def step_of(step: int) -> dict[str, Tensor]:
+        nonlocal last_near
         share = step / config.steps
         which = torch.randint(len(points), (min(config.observations, len(points)),), generator=generator).tolist()
         drawn = [points[one][torch.randint(len(points[one]), (config.points,), generator=generator)] for one in which]
@@ -165,26 +171,28 @@ def fit(
             still = torch.tensor([not moving[one] for one in which], device=device).repeat_interleave(config.points)
             places, found = torch.where(still[:, None], places, back), found | still
         away = network.distance(places, who, torch.zeros(len(places), dtype=torch.long, device=device)).abs()
-        near = found & (away.detach() < _at(_CLAMPS, share))
-        terms = {"surface": (away * near).sum() / near.sum().clamp(min=1), "near": near.float().mean()}
+        near = found & (away.detach() < (_at(_CLAMPS, share) if config.robust else _CLAMPS[0.0]))
+        terms = {"surface": (away * near).sum() / near.sum().clamp(min=1)}
+        if step == config.steps - 1:
+            last_near = float(near.float().mean())
         terms |= _regular(network, who, how[which], unseen)
         rows = [variables["identity"], variables["expressions"][which]]
         terms["whitened"] = torch.stack([row.square().mean() for row in rows if row.numel()]).sum()
-        weights = {key: getattr(config, f"{key}_weight") / _divided(key, share) for key in terms if key != "near"}
+        weights = {key: getattr(config, f"{key}_weight") / _divided(key, share) for key in terms}
         training.weighted_sum(terms, {key: weight for key, weight in weights.items() if weight}).backward()
         training.end_step(optimizers)
         return terms
 
     factor = training.cosine(config.steps, end=0.05) if whitened else lambda step: 1 / _divided("step", step / config.steps)
-    terms = ("surface", "whitened", "near")
+    terms = ("surface", "whitened")
     _, history = training.train(learner, step_of, config.steps, terms=terms, factor=factor, on_step=on_step)
-    if history[-1]["near"] < FEWEST:
+    if last_near < FEWEST:
+        limit = _at(_CLAMPS, 1) if config.robust else _CLAMPS[0.0]
         raise ValueError(
-            f"{name}: after step {config.steps}, {history[-1]['near']:.0%} of the points are within"
-            f" {_at(_CLAMPS, 1) * identity.MM_PER_UNIT:.2g} mm of the fitted head; expected at least {FEWEST:.0%}; are they of"
-            " a head, and in the frame of those that the model has learned?"
+            f"{name}: after step {config.steps}, {last_near:.0%} of the points are within {limit:g} units of the fitted head;"
+            f" expected at least {FEWEST:.0%}; are they of a head, and in the frame of those that the model has learned?"
         )
-    return Fitted(codes_of("identity")[0].detach().cpu(), codes_of("expressions").detach().cpu(), history)
+    return Fitted(codes_of("identity")[0].detach().cpu(), codes_of("expressions").detach().cpu(), history, last_near)
 
 
 def _at(table: Mapping[float, float], share: float) -> float:

@@ -240,11 +240,12 @@ def train(
     people: People,
     config: Config,
     *,
+    frame: str = FRAME,
     seed: int = 0,
     on_step: training.OnStep | None = None,
     resume: dict[str, Tensor] | None = None,
 ) -> priors.Learned:
-    """Learn a network for all heads and a code for each; the prior's own code is their mean."""
+    """Learn a network for all heads, which are in `frame`, and a code for each; the prior's own code is their mean."""
     if not len(people):
         raise ValueError(f"prior {name}: there is nobody to learn from")
     device = sdf.device(config.device)
@@ -289,4 +290,4 @@ def train(
     tensors |= {f"geometry.{key}": buffer.cpu() for key, buffer in network.named_buffers() if key == "anchors"}
     tensors["codes"] = torch.stack([state[f"codes.{index}"] for index in range(len(codes))])
     tensors["geometry.code"] = tensors["codes"].mean(dim=0)
-    return priors.Learned(Prior(name, config.shape, 0, tensors), history)
+    return priors.Learned(Prior(name, config.shape, 0, tensors, frame), history)
