@@ -68,7 +68,7 @@ numbers = [person.neutral, *person.expressions][:9]
 scans = {number: person.scan(number) for number in numbers}
 frame = plots.frame_of(*scans.values())
 rows = [[plots.render(scan, azimuth=azimuth, size=160, frame=frame) for scan in scans.values()] for azimuth in (0, 40)]
-plots.contact_sheet(rows, titles=["neutral", *(person.expressions[number] for number in numbers[1:])])
+plots.contact_sheet(rows, titles=["neutral", *(person.expressions[number].replace(" ", "\n", 1) for number in numbers[1:])])
 
 # %% [markdown]
 # What a method gets: the points that one depth camera sees of each expression from the front, and of the neutral head
