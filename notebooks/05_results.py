@@ -71,7 +71,8 @@ plots.table(means.reset_index())
 # %%
 from IPython.display import display
 
-few, looks = results.at(found, min(asked.views)), found.looks
+fewest = found.views[0]
+few, looks = results.at(found, fewest), found.looks
 if len(done):
     display(plots.strips(tables.strips(few, "rigid"), looks=looks))
 if len(done) and len(found.views) > 1:
@@ -121,7 +122,7 @@ well = [fit for fit in asked.stage("fit") if records.succeeded(fit.record) and r
 first = {}
 for fit in asked.stage("fit"):
     entry = about["methods"][fit.row["method"]]
-    if fit.row["name"] == "" and fit.row["prior"] == entry["prior"] and fit.row["views"] in (None, min(asked.views)):
+    if fit.row["name"] == "" and fit.row["prior"] == entry["prior"] and fit.row["views"] in (None, fewest):
         first.setdefault((fit.row["subject"], fit.row["method"]), fit)
 first = {key: fit for key, fit in first.items() if fit in well}
 label = {method: entry["label"] for method, entry in about["methods"].items()}
@@ -147,7 +148,7 @@ for subject in [subject for subject in asked.subjects if subject in shown and an
     errors = {label[method]: np.load(asked.score_of(fit).folder / "errors.npz")["rigid"] for method, fit in fits.items()}
     scores = {label[method]: records.read(asked.score_of(fit).record).scores for method, fit in fits.items()}
     drawn[f"comparison_{subject}.png"] = plots.comparison(scan_mm, heads_mm, errors, scores, looks=looks)
-    scene = h3ds.load_scene(one["root"], subject, min(asked.views), config=one["scenes"] or None)
+    scene = h3ds.load_scene(one["root"], subject, fewest, config=one["scenes"] or None)
     drawn[f"photographs_{subject}.png"] = plots.photographs(scene)
     turned = {"truth": scan_mm} | {method: heads_mm[label[method]] for method in fits}
     frame = plots.frame_of(*turned.values())

@@ -76,8 +76,12 @@ class Results:
 
     @property
     def views(self) -> list[int]:
-        """Numbers of photographs, the fewest first; a method that uses none has no number."""
-        return sorted(int(views) for views in self.table["views"].dropna().unique())
+        """Numbers of photographs from which methods are judged, the fewest first; a method that uses none has no number.
+
+        One that only named runs have does not count: no method is represented there.
+        """
+        judged = self.table[self.table["name"] == ""]
+        return sorted(int(views) for views in judged["views"].dropna().unique())
 
     @property
     def ok(self) -> pd.DataFrame:

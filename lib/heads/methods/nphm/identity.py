@@ -8,6 +8,7 @@ face's normals count in full and the others' less, from points near them, and fr
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import NamedTuple, Protocol
 
 import torch
@@ -49,6 +50,7 @@ class Config:
     other_points: int = 50
     far_points: int = 93  # anywhere in a ball
     far_radius: float = 0.5 ** (1 / 3)  # of that; the published 0.5 is taken for its cube
+    outside_radius: float = inf  # points farther away are outside of every head; as published, nothing says so of any
     near_points: int = 800
     near: float = 0.01  # the deviation of the near points from the surface
     step_size: float = 5e-4
@@ -73,7 +75,7 @@ class Config:
             raise ValueError("a network for many heads needs a code: shape.code must be positive")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
-        sizes = ("steps", "heads", "face_points", "far_points", "far_radius", "near", "halved_every")
+        sizes = ("steps", "heads", "face_points", "far_points", "far_radius", "outside_radius", "near", "halved_every")
         for name in (*sizes, "step_size", "code_step_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -129,9 +131,9 @@ SINGLE = {  # NPM's: one network, which at the published size was trained for 7,
 }
 MODELS = {"nphm": PRESETS, "npm": SINGLE}
 IN_SPHERE = {  # NPHM's for heads in the sphere around them, which photographs are fitted in: more features, for their colours
-    "PAPER": replace(PAPER, shape=ensemble.Shape(reach=0.12, feature=256), far_radius=1.4),
-    "LAPTOP": replace(LAPTOP, shape=replace(LAPTOP_SHAPE, reach=0.12, feature=64), far_radius=1.4),
-    "SMOKE": replace(SMOKE, shape=replace(SMOKE_SHAPE, reach=0.12), far_radius=1.4),
+    "PAPER": replace(PAPER, shape=ensemble.Shape(reach=0.12, feature=256), far_radius=1.4, outside_radius=0.95),
+    "LAPTOP": replace(LAPTOP, shape=replace(LAPTOP_SHAPE, reach=0.12, feature=64), far_radius=1.4, outside_radius=0.95),
+    "SMOKE": replace(SMOKE, shape=replace(SMOKE_SHAPE, reach=0.12), far_radius=1.4, outside_radius=0.95),
 }
 
 
@@ -184,8 +186,11 @@ def draw(people: People, which: list[int], config: Config, generator: torch.Gene
     return Batch(face, face_normals, other, other_normals, near, nn.functional.normalize(direction, dim=2) * radius)
 
 
-def losses(network: sdf.Network, codes: Tensor, batch: Batch, anchors: Tensor) -> dict[str, Tensor]:
-    """The published terms, unweighted, of heads with these codes (H, C) and anchors (H, A, 3)."""
+def losses(network: sdf.Network, codes: Tensor, batch: Batch, anchors: Tensor, outside: float = inf) -> dict[str, Tensor]:
+    """The published terms, unweighted, of heads with these codes (H, C) and anchors (H, A, 3).
+
+    The published one of points anywhere asks for a distance, of either sign; from the radius `outside` on for a positive one.
+    """
     parts = [batch.face, batch.other, batch.near, batch.far]
     points = torch.cat([part.flatten(0, 1) for part in parts])
     heads = torch.arange(len(codes), device=codes.device)
@@ -193,13 +198,14 @@ def losses(network: sdf.Network, codes: Tensor, batch: Batch, anchors: Tensor) -
     value, gradient, _ = network.with_gradient(points, codes, owner)
     sizes = [len(codes) * part.shape[1] for part in parts]
     (on_face, on_other, _, far), (face, other, _, _) = value.split(sizes), gradient.split(sizes)
+    wrong = (batch.far.flatten(0, 1).norm(dim=1) > outside) & (far < 0)
     turned = (face - batch.face_normals.flatten(0, 1)).norm(dim=1)
     turned_less = (other - batch.other_normals.flatten(0, 1)).norm(dim=1).clamp(max=0.75) / 2
     terms = {
         "surface": torch.cat([on_face, on_other]).abs().mean(),
         "normal": torch.cat([turned, turned_less]).mean(),
         "eikonal": (gradient.norm(dim=1) - 1).abs().mean(),
-        "far": torch.exp(-10 * far.abs()).mean(),
+        "far": torch.where(wrong, 1 - 10 * far, torch.exp(-10 * far.abs())).mean(),
         "code": codes.square().sum(dim=1).mean(),
     }
     if isinstance(network, ensemble.Ensemble):
@@ -276,7 +282,9 @@ def train(
         if config.code_norm:
             shorten([codes[person] for person in which], config.code_norm)
         with parametrize.cached(), cuda_graph.tensor_cores():
-            terms = losses(network, torch.stack([codes[person] for person in which]), batch, anchors[which])
+            terms = losses(
+                network, torch.stack([codes[person] for person in which]), batch, anchors[which], config.outside_radius
+            )
             training.weighted_sum(terms, weights).backward()
         if config.clip:
             nn.utils.clip_grad_norm_(decoder, config.clip)
