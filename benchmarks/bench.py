@@ -3,7 +3,8 @@
 Each group of measurements runs in a process of its own, so that its peak memory is its own. Times are medians, those of
 steps and heads means, with as many threads as torch uses unless a name says otherwise. The heads are built-in ones used in no
 study. On a machine with a GPU the fits run there, and the rows belong in a table of their own:
-`bench.py --out results/bench_gpu.csv floor published_step laptop_step published_head from_a_sphere`. Nothing here is a test.
+`bench.py --out results/bench_gpu.csv floor published_step laptop_step published_head from_a_sphere head_models`.
+Nothing here is a test.
 """
 
 import argparse
@@ -380,7 +381,7 @@ def a_crowd() -> crowd.Crowd:
 
 
 def head_models() -> Rows:
-    """A step of NPM and NPHM, of a laptop's size and of the published one, and how NPHM's grows."""
+    """A step of NPM and NPHM, on a GPU of the published size too, and how NPHM's grows."""
     people = a_crowd()
     rows: Rows = []
 
@@ -390,7 +391,8 @@ def head_models() -> Rows:
 
     for model, presets in identity.MODELS.items():
         step(f"{model}_step", presets["LAPTOP"])
-        step(f"{model}_published_step", presets["PAPER"])
+        if DEVICE == "cuda":
+            step(f"{model}_published_step", presets["PAPER"])
     laptop = identity.LAPTOP
     for count in (25, 50, 100):
         step(f"nphm_step_by_people_{count}", laptop, replace(people, anchors=people.anchors[:count]))

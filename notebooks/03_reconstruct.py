@@ -18,7 +18,7 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters. `prior` is the folder of a prior made by notebook 2, 6 or 7; without one, the fit starts from a sphere.
+# The parameters. `prior` is the folder of a prior made by notebook 2, 6, 7 or 16; without one, the fit starts from a sphere.
 # `carry` says what is taken over from it.
 
 # %% tags=["parameters"]

@@ -18,8 +18,8 @@ if importlib.util.find_spec("heads") is None and "HEADS_RUN" not in os.environ:
         os.chdir("heads/notebooks")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", ".."], check=True)
 # %% [markdown]
-# The parameters. The seed determines the people. Or they are those of NPHM's data set, in its folders in `dataset`: all but
-# those `without` whom a test is to be.
+# The parameters. The seed determines the people. Or they are those of NPHM's data set, in its folders in `dataset`: all of
+# them but those in `without`, who are kept for a test.
 
 # %% tags=["parameters"]
 out: str = "runs/demo/prior/crowd"

@@ -54,7 +54,15 @@ config
 from heads import mesh
 from heads.data import synthetic
 from heads.posts import plots
+from heads.study import checkpoints, runner
 
+spaces = {}
+if run.prior:
+    runner.first("06_autodecoder", f"{run.prior}/checkpoint.safetensors")
+    run.use([f"{run.prior}/checkpoint.safetensors"])
+    one = priors.restored(*checkpoints.load(f"{run.prior}/checkpoint.safetensors"))
+    priors.check_space(one)
+    spaces[one.name] = one
 drawn = []
 for index in range(run.heads + run.unseen):
     drawn.append(synthetic.training_head(run.seed, index))
@@ -75,7 +83,6 @@ plots.points(
 # %%
 import time
 
-from heads.study import checkpoints
 from heads.study.progress import progress
 
 began = time.perf_counter()
@@ -129,12 +136,7 @@ import pandas as pd
 
 from heads import metric
 
-spaces = {run.out.name: local}
-if run.prior:
-    run.use([f"{run.prior}/checkpoint.safetensors"])
-    one = priors.restored(*checkpoints.load(f"{run.prior}/checkpoint.safetensors"))
-    priors.check_surface(one)
-    spaces[one.name] = one
+spaces = {run.out.name: local} | spaces
 rows, surfaces = [], {}
 for head in others:
     for name, space in spaces.items():

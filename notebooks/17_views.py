@@ -40,7 +40,7 @@ config = records.configured(fitting.PRESETS[run.preset], run.fit)
 config
 
 # %% [markdown]
-# The model, and a built-in person.
+# The model, and a built-in person. Run on its own, the notebook first trains the model, which takes some minutes.
 
 # %%
 from heads.data import expressions

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The notebooks as on Colab: an environment with its numpy, pandas and torch and nothing of ours, and each notebook run from its first
 # cell, which installs us, with its defaults, from the folder in which it lies.
-#   tests/colab.sh FOLDER [NUMBER...]    those whose names begin with these numbers; default all, which takes a quarter of an hour
+#   tests/colab.sh FOLDER [NUMBER...]    those whose names begin with these numbers; default all, which takes an hour
 set -euo pipefail
 folder=$(realpath -m "$1") root=$(realpath "$(dirname "$0")/..")
 shift
@@ -16,7 +16,8 @@ echo "before: $before"
 rm -rf "$folder/heads"
 git clone --quiet "$root" "$folder/heads"
 cd "$folder/heads/notebooks"
-for number in "${@:-0}"; do
+[ $# -gt 0 ] || set -- 0 1
+for number in "$@"; do
     for notebook in "$number"*.ipynb; do
         began=$SECONDS
         PATH=$folder/venv/bin:$PATH "$folder/venv/bin/jupyter-execute" --kernel_name=python3 "$notebook"

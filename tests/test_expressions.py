@@ -1,11 +1,13 @@
 """Made-up people with expressions, and crowds of them on a disk."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from scipy.spatial import cKDTree
 
 from heads import metric
 from heads.data import anatomy, crowd, expressions
@@ -119,6 +121,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("crowd")
     crowd.write(path, 3, 2, seed=4)
     return path
+
+
+def test_still_points_of_a_crowd_are_where_no_expression_moves_anything(folder: Path) -> None:
+    many, generator = crowd.read(folder), torch.Generator().manual_seed(0)
+    body, manner, _ = np.random.SeedSequence([4, zlib.crc32(b"crowd"), 1]).spawn(3)
+    amounts = expressions.drawn_expressions(2, np.random.default_rng(manner))
+    talker = expressions.make_talker("1", body, amounts)
+    moves = np.linalg.norm(talker.posed_mm - talker.neutral_mm, axis=2).max(axis=0)
+    points = many.still(1, 1000, generator).numpy() * crowd.MM_PER_UNIT
+    away, nearest = cKDTree(talker.neutral_mm).query(points)
+    assert away.max() < 15 and moves[nearest].max() < 3 * crowd.STILL_MM and np.median(moves[nearest]) < 0.05
+    assert moves.max() > 5 and np.ptp(points[:, 1]) > 150  # all over the head
 
 
 def test_a_crowd_has_points_on_its_people_with_their_normals(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """NPHM's space of heads with hair, as a prior for photographs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from heads.data import synthetic
-from heads.methods import idr, priors
+from heads.methods import average, idr, priors
 from heads.methods.nphm import identity
 from heads.posts import results
 from heads.scene import Scene
@@ -25,7 +26,9 @@ priors:
   heads: {notebook: 06_autodecoder, heads: 2}
   local: {notebook: 16_hair, heads: 2, unseen: 1, prior: heads, training: {steps: 200}}
 methods:
-  nphm: {notebook: 03_reconstruct, label: NPHM, prior: local, carry: [geometry], fit: {epochs: 40}}
+  nphm:
+    - {notebook: 03_reconstruct, label: NPHM, views: [3], prior: local, carry: [geometry], fit: {epochs: 40}}
+    - {name: code-of-one, views: [1], fit: {epochs: 40, code_epochs: 100}}
 """
 
 
@@ -70,6 +73,19 @@ def test_a_prior_in_another_frame_is_refused_before_any_step(learned: priors.Pri
         idr.fit(ellipsoid_scene, replace(learned, frame=identity.FRAME), idr.SMOKE)
 
 
+def test_what_cannot_be_done_with_an_ensemble_is_said(learned: priors.Prior) -> None:
+    with pytest.raises(ValueError, match="prior two: carry its geometry"):
+        priors.check_surface(priors.carrying(learned, ["colour"]))
+    with pytest.raises(ValueError, match="prior two: averages are of single networks"):
+        average.average_weights("both", [learned, learned])
+
+
+def test_a_prior_of_one_head_is_no_space_of_heads(learned: priors.Prior) -> None:
+    priors.check_space(learned)
+    with pytest.raises(ValueError, match="prior sphere: it has no codes of people; expected a space of heads"):
+        priors.check_space(priors.sphere(idr.SMOKE.shape, 0))  # type: ignore[arg-type]
+
+
 def test_an_ensemble_is_no_sphere() -> None:
     with pytest.raises(ValueError, match="a fresh ensemble is no sphere"):
         priors.sphere(ensemble.Shape(), 0)
@@ -77,8 +93,12 @@ def test_an_ensemble_is_no_sphere() -> None:
 
 def test_a_study_starts_from_the_space_and_compares_it_with_another(repository: Path) -> None:
     done, ran = copies.again(repository, STUDY)
-    found = results.read_table(repository / "results" / "mine.csv")
-    assert found["status"].tolist() == ["ok"] * 2, (found["reason"].tolist(), done.stderr[-2000:])
-    assert {"prior/heads", "prior/local", "fit/ada.nphm.local.v1.s0"} <= ran
+    assert done.returncode == 0, done.stderr[-2000:]
+    written = repository / "results"
+    about = json.loads((written / "mine.json").read_text(encoding="utf-8"))
+    found = results.Results("mine", results.read_table(written / "mine.csv"), about=about)
+    assert found.views == [3] and found.table["status"].tolist() == ["ok"] * 2
+    assert {"prior/heads", "prior/local", "fit/ada.nphm.local.v3.s0", "fit/ada.nphm.local.code-of-one.v1.s0"} <= ran
+    assert {"comparison_ada.png", "losses.png"} <= {path.name for path in (repository / "figures" / "mine").iterdir()}
     unseen = pd.read_csv(repository / "runs" / "mine" / "prior" / "local" / "unseen.csv")
-    assert unseen["space"].tolist() == ["local", "heads"] and (unseen[["face_mm", "rest_mm"]] > 0).all(axis=None)
+    assert unseen["space"].tolist() == ["local", "heads"] and (unseen[["face_mm", "rest_mm"]] < 100).all(axis=None)

@@ -1,11 +1,13 @@
 """The folders of NPHM's data set: ours, and one in the original's form, with numbers for names and FLAME's throat."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import trimesh
 
@@ -103,6 +105,22 @@ def test_shards_are_made_anew_when_the_data_set_has_changed(original: Path, tmp_
     np.save(original / "dataset" / "anchors.npy", np.arange(39) * 9)
     nphm.write_crowd(tmp_path, nphm.subjects(original), 2)
     assert [path.stat().st_mtime_ns for path in tmp_path.glob("people-*")] != [before]
+
+
+def test_people_with_other_triangles_are_refused_and_so_are_shards_of_another_version(original: Path, tmp_path: Path) -> None:
+    shutil.copytree(original / "dataset" / "017", original / "dataset" / "020")
+    (original / "dataset" / "neutrals_open.json").write_text(json.dumps({"17": 1, "20": 1}))
+    for number in range(4):
+        mesh.save(trimesh.creation.icosphere(4, 0.4), original / "dataset" / "020" / f"{number:03d}" / "registration.ply")
+    np.save(original / "dataset" / "face.npy", np.flatnonzero(trimesh.creation.icosphere(4).vertices[:, 2] > 0.3))
+    with pytest.raises(ValueError, match="person 1 has other triangles than the first; expected registered meshes"):
+        nphm.write_crowd(tmp_path / "crowd", nphm.subjects(original), 2)
+    nphm.write_crowd(tmp_path / "crowd", nphm.subjects(original, ["020"]), 2)
+    (path,) = (tmp_path / "crowd").glob("people-*")
+    old = {name: value for name, value in safetensors.torch.load_file(path).items() if name != "still"}
+    safetensors.torch.save_file(old, path)
+    with pytest.raises(ValueError, match="a shard of another version, or of other people than the first"):
+        crowd.read(tmp_path / "crowd")
 
 
 def test_people_of_a_data_set_who_cannot_be_learned_are_refused_or_left_out(original: Path, tmp_path: Path) -> None:

@@ -220,10 +220,10 @@ class Talker:
         points = self.posed_mm[self.expressions.index(expression)] if expression else self.neutral_mm
         return trimesh.Trimesh(points.copy(), topology().faces.copy(), process=False)
 
-    def observed_mm(self, expression: str = "", *, azimuth: float, count: int = 2500) -> Array:
-        """What `observe` sees of that head above the throat."""
+    def observed_mm(self, expression: str = "", *, azimuth: float) -> Array:
+        """What `observe` sees of that head above the throat, at most 2,500 points as in NPHM."""
         whole = self.mesh(expression)
-        points = observe(whole, count, azimuth=azimuth)
+        points = observe(whole, 2500, azimuth=azimuth)
         return points[mesh.above(points, np.asarray(whole.vertices)[topology().throat])]
 
 

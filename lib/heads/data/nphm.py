@@ -33,7 +33,7 @@ from heads.data.anatomy import Array
 from heads.data.crowd import MM_PER_UNIT
 from heads.data.expressions import Talker
 
-FACE_MM, STILL_MM = 10.0, 30.0  # nearer to the registered face a scan is face, and farther away it does not move
+FACE_MM, FAR_MM = 10.0, 30.0  # nearer to the registered face a scan is face, and farther away it does not move
 _FLAME_THROAT = (3276, 3207, 3310)  # vertices of flame.ply (`cut_throat`)
 
 
@@ -183,7 +183,7 @@ def _learnable(one: Subject, count: int) -> dict[str, Array]:
     centres = scan.triangles_center
     head = mesh.above(centres, throat) & (np.abs(scan.triangles).max(axis=(1, 2)) < MM_PER_UNIT)
     away = cKDTree(face_mm).query(centres)[0]
-    parts = {"face": head & (away < FACE_MM), "rest": head & (away >= FACE_MM), "still": head & (away >= STILL_MM)}
+    parts = {"face": head & (away < FACE_MM), "rest": head & (away >= FACE_MM), "still": head & (away >= FAR_MM)}
     drawn = []
     for (part, chosen), size in zip(parts.items(), (crowd.FACE_POINTS, crowd.OTHER_POINTS, crowd.STILL_POINTS), strict=True):
         if not chosen.any():

@@ -168,7 +168,8 @@ def _check(of: Sequence[Prior]) -> None:
     for prior in of:
         if isinstance(prior.shape, ensemble.Shape) or prior.frame != priors.UNIT_SPHERE:
             raise ValueError(
-                f"prior {prior.name}: averages are of single networks in {priors.UNIT_SPHERE}, not of ensembles around anchors"
+                f"prior {prior.name}: averages are of single networks in {priors.UNIT_SPHERE}, not of an ensemble, nor in"
+                f" {prior.frame}"
             )
         if prior.shape != of[0].shape:
             raise ValueError(f"priors {of[0].name} and {prior.name} have networks of different shapes; they have no average")

@@ -125,6 +125,13 @@ def check_surface(prior: Prior, resolution: int = 24) -> None:
     )
 
 
+def check_space(prior: Prior) -> None:
+    """ValueError for a prior that is no space of heads, with codes, in the unit sphere."""
+    check_surface(prior)
+    if "codes" not in prior.tensors:
+        raise ValueError(f"prior {prior.name}: it has no codes of people; expected a space of heads, as notebooks 6 and 16 make")
+
+
 def part(prior: Prior, prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `prefix` and a dot, under the rest of their names."""
     return {name.removeprefix(prefix + "."): value for name, value in prior.tensors.items() if name.startswith(prefix + ".")}
