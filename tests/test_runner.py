@@ -67,6 +67,7 @@ def test_settings_are_tried_once_for_all_jobs_that_have_them(empty_repository: P
         ("carry", '["geometry"]', ["geometry"]), ("carry", "[geometry, colour]", ["geometry", "colour"]), ("carry", "[]", []),
         ("fit", '{"epochs": 5}', {"epochs": 5}), ("fit", "{epochs: 5, step_size: 1e-3}", {"epochs": 5, "step_size": 1e-3}),
         ("fit", "{shape: {width: 8}, device: cpu}", {"shape": {"width": 8}, "device": "cpu"}), ("fit", "{}", {}),
+        ("fit", "{shape: {pairs: 3, reach: 1e-1}}", {"shape": {"pairs": 3, "reach": 0.1}}),
     ],
 )  # fmt: skip
 def test_a_value_on_the_command_line_is_read_as_what_the_parameter_takes_and_text_stays_as_typed(

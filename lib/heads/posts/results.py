@@ -80,7 +80,7 @@ class Results:
 
         One that only named runs have does not count: no method is represented there.
         """
-        judged = self.table[self.table["name"] == ""]
+        judged = self.table[self.table["name"] == ""] if "name" in self.table else self.table
         return sorted(int(views) for views in judged["views"].dropna().unique())
 
     @property

@@ -15,6 +15,7 @@ import difflib
 import functools
 import math
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,13 @@ def _typed(value: Any, kind: ast.expr, where: str) -> Any:
             return _several(value, ast.Name("Any"), where, list)
         case ast.Name(id="dict"):
             return _table(value, where)
+        case ast.BinOp(left=one, op=ast.BitOr(), right=other):
+            try:
+                return _typed(value, one, where)
+            except ValueError as error:
+                with suppress(ValueError):
+                    return _typed(value, other, where)
+                raise error
         case ast.Attribute(value=ast.Name(id=module), attr=name) if (of := fields(module, name)) is not None:
             return {key: _field(item, of, key, where) for key, item in _table(value, where).items()}
         case ast.Name(id="int" | "float" | "bool" | "str" as name):
