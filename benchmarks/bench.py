@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from heads import files, mesh, metric
 from heads.data import crowd, expressions, h3ds, synthetic
+from heads.data import faces as portraits
 from heads.data.truth import load_truth
 from heads.methods import idr, priors
 from heads.methods.nphm import expression, fitting, heads, identity
+from heads.methods.pixel2mesh import learn, locate, model
 from heads.scene import Scene
 from heads.study import checkpoints, records
 from heads.surface import cuda_graph, sdf
@@ -389,10 +392,10 @@ def head_models() -> Rows:
         seconds = _first_steps(lambda on_step: identity.train("bench", many, replace(config, device=DEVICE), on_step=on_step))
         rows.append((f"{name}_ms", 1000 * seconds, "ms"))
 
-    for model, presets in identity.MODELS.items():
-        step(f"{model}_step", presets["LAPTOP"])
+    for kind, presets in identity.MODELS.items():
+        step(f"{kind}_step", presets["LAPTOP"])
         if DEVICE == "cuda":
-            step(f"{model}_published_step", presets["PAPER"])
+            step(f"{kind}_published_step", presets["PAPER"])
     laptop = identity.LAPTOP
     for count in (25, 50, 100):
         step(f"nphm_step_by_people_{count}", laptop, replace(people, anchors=people.anchors[:count]))
@@ -426,7 +429,41 @@ def fit_to_points() -> Rows:
     return [*rows, ("nphm_mesh_s", made, "s")]
 
 
-def _first_steps(train: Callable[[Any], object]) -> float:
+def faces_of_photographs() -> Rows:
+    """A relative with four photographs, steps of both Pixel2Meshes and of the localiser, and a face from its file to its mesh."""
+    count = 2 if ONCE else 32
+    with tempfile.TemporaryDirectory() as empty:
+        began = now()
+        portraits.write(Path(empty), count, seed=SEED)
+        rows: Rows = [("portraits_person_s", (now() - began) / count, "s")]
+        people = portraits.read(empty)
+    for kind in ("published", "registered"):
+        config = replace(learn.PRESETS[kind]["LAPTOP"], device=DEVICE, whole_steps=0)
+        rows.append(
+            (f"pixel2mesh_{kind}_step_ms", 1000 * _first_steps(partial(model.learned, kind, "bench", people, config)), "ms")
+        )
+        if DEVICE == "cuda":
+            paper = replace(learn.PRESETS[kind]["PAPER"], whole_steps=0)
+            seconds = _first_steps(partial(model.learned, kind, "bench", people, paper))
+            rows.append((f"pixel2mesh_{kind}_published_step_ms", 1000 * seconds, "ms"))
+    seconds = _first_steps(partial(locate.train, "bench", people, replace(locate.LAPTOP, device=DEVICE)))
+    rows.append(("localiser_step_ms", 1000 * seconds, "ms"))
+    learned, _ = model.learned("registered", "bench", people, replace(learn.LAPTOP, steps=1, whole_steps=0))
+    picture, crop = people.of(0, "pictures")[0].numpy(), learn.crop_of(people, 0, 0, learn.EXACT)
+    network = locate.Locator(locate.LAPTOP).eval()
+
+    def one() -> None:
+        locate.find(network, picture)
+        mesh.save(model.surface(model.levels_mm(learned, picture, crop)[-1]), CACHE / "face.ply")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows.append(("face_of_a_photograph_one_thread_s", timed(one, 5), "s"))
+    torch.set_num_threads(before)
+    return rows
+
+
+def _first_steps(train: Callable[..., object]) -> float:
     """The mean seconds of a training's steps after the first two, up to the twentieth; of one, if once is enough."""
     first, last = (1, 2) if ONCE else (2, 20)
     at: list[float] = []
@@ -438,7 +475,7 @@ def _first_steps(train: Callable[[Any], object]) -> float:
             raise Enough
 
     with suppress(Enough):
-        train(on_step)
+        train(on_step=on_step)
     return (at[1] - at[0]) / (last - first)
 
 
@@ -461,6 +498,7 @@ GROUPS: dict[str, Callable[[], Rows]] = {
         people_who_talk,
         head_models,
         fit_to_points,
+        faces_of_photographs,
     )
 }
 

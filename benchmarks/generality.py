@@ -47,10 +47,10 @@ def person(name: str, variant: str) -> people.Person:
     return found
 
 
-def studio(who: people.Person, variant: str) -> synthetic._Studio:
+def studio(who: people.Person, variant: str) -> synthetic.Studio:
     """The person, painted and lit."""
-    made = synthetic._studio(who, SIZE, "varied")
-    albedo, _ = synthetic._paint(who)
+    made = synthetic.studio(who, SIZE, "varied")
+    albedo, _ = synthetic.painted(who)
     if variant == "plain":
         radiance, gloss = made.radiance / albedo, made.gloss.copy()
         centres = who.canonical[who.faces].mean(axis=1)

@@ -31,6 +31,7 @@ seed: "int >= 0" = 0
 size: "int >= 16" = 256  # pixels
 photographs: "int >= 8" = 40
 light: Literal["varied", "common"] = "varied"  # each person in a light of their own, or one for all
+cameras: Literal["ring", "portraits"] = "ring"  # portraits: each photograph from another distance, angle and focal length
 capture: Literal["studio", "field"] = "studio"  # nothing goes wrong, or what goes wrong where people photograph by hand
 only: list[Literal["cameras", "outlines", "exposure", "noise", "motion", "hair", "shine"]] = []  # of `capture`; empty: all
 amounts: "capture.Amounts" = {}  # of single disturbances, in place of those of `capture`
@@ -72,6 +73,7 @@ if run.kind == "synthetic":
         size=run.size,
         n_photographs=run.photographs,
         light=run.light,
+        cameras=run.cameras,
         capture=wrong,
     )
 

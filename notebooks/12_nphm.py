@@ -51,13 +51,13 @@ config
 # the middle. Run on its own, the notebook first makes the people.
 
 # %%
-from heads.data import crowd
+from heads.data import crowd, shards
 from heads.posts import plots
 from heads.study import runner
 
 runner.first("11_crowd", f"{run.prior}/record.json")
 people = crowd.read(run.prior)
-run.use(crowd.shards(run.prior))
+run.use(shards.paths(run.prior))
 plots.points({"anchors": people.anchors[0].numpy(), "mean anchors": people.anchors.mean(dim=0).numpy()})
 
 # %% [markdown]

@@ -24,12 +24,12 @@ def person() -> people.Person:
 
 
 @pytest.fixture(scope="module")
-def studio(person: people.Person) -> synthetic._Studio:
-    return synthetic._studio(person, SIZE, "varied")
+def studio(person: people.Person) -> synthetic.Studio:
+    return synthetic.studio(person, SIZE, "varied")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def known(person: people.Person, studio: synthetic._Studio) -> Iterator[None]:
+def known(person: people.Person, studio: synthetic.Studio) -> Iterator[None]:
     """The one person of this file is made and lit once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "make_person", lambda chance: person)
@@ -50,7 +50,7 @@ def plain(taken: Taken) -> synthetic.Photographs:
     return taken()
 
 
-def materials(person: people.Person, studio: synthetic._Studio, view: int) -> np.ndarray:
+def materials(person: people.Person, studio: synthetic.Studio, view: int) -> np.ndarray:
     """What each pixel (SIZE, SIZE) of an undisturbed photograph shows: a material, or -1."""
     rng = np.random.default_rng(person.streams["cameras"])
     azimuths = 2 * np.pi * np.arange(PHOTOGRAPHS) / PHOTOGRAPHS
@@ -70,7 +70,7 @@ def degrees(rotations: np.ndarray) -> np.ndarray:
 
 
 def test_the_studio_takes_the_pictures_that_a_camera_without_errors_takes(
-    person: people.Person, studio: synthetic._Studio, plain: synthetic.Photographs
+    person: people.Person, studio: synthetic.Studio, plain: synthetic.Photographs
 ) -> None:
     """As before there was anything to go wrong, bit for bit: `_develop` knows nothing of it."""
     rng = np.random.default_rng(person.streams["cameras"])
@@ -209,7 +209,7 @@ def test_noise_outlines_and_shapes_deviate_by_their_amounts(person: people.Perso
 
 
 def test_other_hair_hardly_changes_the_skin(
-    person: people.Person, studio: synthetic._Studio, taken: Taken, plain: synthetic.Photographs
+    person: people.Person, studio: synthetic.Studio, taken: Taken, plain: synthetic.Photographs
 ) -> None:
     other = taken(hair_mm=FIELD.hair_mm)
     for view in (0, 1, 7):

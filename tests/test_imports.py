@@ -12,9 +12,10 @@ MAY_IMPORT = {  # the modules of a folder -> folders and modules; each may impor
     "surface": {"files", "camera", "scene", "mesh"},
     "methods": {"files", "camera", "scene", "mesh", "surface", "methods/priors"},
     "methods/nphm": {"files", "camera", "scene", "mesh", "surface", "methods/priors"},
-    "data": {"files", "camera", "scene", "mesh", "truth", "clouds"},
+    "methods/pixel2mesh": {"files", "camera", "scene", "mesh", "template", "surface"},
+    "data": {"files", "camera", "scene", "mesh", "truth", "clouds", "template"},
     "study": {"files"},
-    "posts": {"", "surface", "methods", "data"},
+    "posts": {"", "surface", "methods", "methods/pixel2mesh", "data"},
 }
 ALSO = {  # what single modules may import beside that
     "methods/choose": {"methods/idr"},  # it tries priors with fits

@@ -22,7 +22,7 @@ each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 # ---- as files
 
 
-SHOWN = {"17_views"}  # pictures of what a study has made; nothing is scored by them, and test_points_study runs it
+SHOWN = {"17_views", "25_predict"}  # pictures of what a study has made; nothing is scored by them, and other tests run them
 
 
 def test_the_notebooks_are_numbered_and_each_is_the_work_of_some_study() -> None:
@@ -99,7 +99,7 @@ def test_the_first_cell_installs_the_package_where_a_reader_lacks_it_and_nothing
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("nope", "1", "parameter 'nope' is not known (known: amounts, capture, kind, "),
+        ("nope", "1", "parameter 'nope' is not known (known: amounts, cameras, capture, kind, "),
         ("light", "commn", "light: 'commn' is not known; did you mean 'common'?"),
     ],
 )

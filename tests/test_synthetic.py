@@ -327,7 +327,7 @@ def test_the_common_light_is_the_same_for_all_and_a_varied_one_is_not(
         behind[:, 1:-1] = False  # at the sides no pixel is touched by a head
         apart[light] = np.abs(first.images[0][behind].astype(int) - second.images[0][behind].astype(int)).mean()
     assert apart["common"] < 5 < 15 < apart["varied"]  # of 255, noise included
-    lamps = {light: [synthetic._studio(someone, SIZE, light).lamps for someone in two] for light in synthetic.LIGHTS}
+    lamps = {light: [synthetic.studio(someone, SIZE, light).lamps for someone in two] for light in synthetic.LIGHTS}
     assert np.array_equal(*lamps["common"]) and not np.allclose(*lamps["varied"])
     own, common = taken["varied"][0], taken["common"][0]
     assert np.array_equal(own.masks, common.masks) and np.array_equal(own.px_from_mm, common.px_from_mm)
@@ -381,7 +381,7 @@ def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels
 ) -> None:
     rng = np.random.default_rng(0)
     person = made(of("ann"))
-    studio = synthetic._studio(person, SIZE, "varied")
+    studio = synthetic.studio(person, SIZE, "varied")
     intrinsics, poses = synthetic._cameras(person.vertices_mm, SIZE, np.array([0.0, 0.8]), rng)
     images, masks = synthetic._develop(studio, intrinsics, poses, rng)
     for i in range(2):

@@ -118,6 +118,13 @@ def save(mesh: trimesh.Trimesh, path: str | Path) -> None:
         partial.write_bytes(trimesh.exchange.ply.export_ply(mesh))
 
 
+def save_glb(mesh_mm: trimesh.Trimesh, path: str | Path) -> None:
+    """Write a mesh as GLB, in metres, as its standard says."""
+    metres = trimesh.Trimesh(mesh_mm.vertices / 1000, mesh_mm.faces, process=False)
+    with files.replacing(Path(path)) as partial:
+        partial.write_bytes(trimesh.exchange.gltf.export_glb(trimesh.Scene(metres)))
+
+
 def load(path: str | Path) -> trimesh.Trimesh:
     """Read a mesh, keeping its vertex order; ValueError names the file if it has no triangles."""
     try:

@@ -1,90 +1,40 @@
 """Many talking heads on a disk, to learn from: written once in shards, and read point by point, however many they are.
 
-A shard is a file of safetensors with as many people as `SHARD`. Lengths are whole numbers of 1/32767 of `MM_PER_UNIT`, 0.008 mm.
+Lengths are whole numbers of 1/32767 of `MM_PER_UNIT`, 0.008 mm.
 """
 
 import functools
-import hashlib
-import json
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 import trimesh
 from torch import Tensor
 
-from heads import clouds, files, mesh
+from heads import clouds, mesh
 from heads.clouds import Cloud
-from heads.data import anatomy, expressions
+from heads.data import anatomy, expressions, shards
 from heads.data import people as people_of
 from heads.data.anatomy import Array
 
 MM_PER_UNIT = 250.0  # FLAME's metres times four, as NPHM has them
-SHARD = 50
+NAMES, COMMON = ("points", "normals", "still", "anchors", "neutral", "offsets", "triangles"), ("triangles",)
 FACE_POINTS, OTHER_POINTS, STILL_POINTS = 12_000, 8_000, 2_000
 STILL_MM = 0.3  # what moves no farther in any expression is still
 _STEPS = 32767
-_MADE_BY = (clouds, mesh, anatomy, people_of, expressions, sys.modules[__name__])
+_MADE_BY = (clouds, mesh, shards, anatomy, people_of, expressions, sys.modules[__name__])
 
 
 def write(folder: Path, people: int, count: int, *, seed: int, on_person: Callable[[int], None] = lambda done: None) -> None:
     """Make talkers with `count` random expressions each, in shards; those that the same program made of the same are kept."""
     if people < 1 or count < 1:
         raise ValueError(f"a crowd needs at least one person and one expression, not {people} and {count}")
-    about = {"seed": seed, "expressions": count, "program": program(*_MADE_BY)}
-    write_shards(folder, people, about, lambda number: _person(seed, number, count), on_person)
-
-
-def write_shards(
-    folder: Path,
-    people: int,
-    about: Mapping[str, object],
-    person: Callable[[int], dict[str, Array]],
-    on_person: Callable[[int], None] = lambda done: None,
-) -> None:
-    """Write what `person` makes of each number, as `arrays` has it, in shards; those that are there and say the same are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    firsts = range(0, people, SHARD)
-    for path in set(folder.glob("people-*.safetensors")) - {_path(folder, first) for first in firsts}:
-        path.unlink()  # of a larger crowd
-    for first in firsts:
-        path, numbers = _path(folder, first), range(first, min(first + SHARD, people))
-        said = json.dumps({**about, "people": [first, numbers[-1]]})
-        if _about(path) != said:
-            made = [person(number) for number in numbers]
-            for one, number in zip(made, numbers, strict=True):
-                if not np.array_equal(one["triangles"], made[0]["triangles"]):
-                    raise ValueError(f"{path}: person {number} has other triangles than the first; expected registered meshes")
-            tensors = {name: torch.from_numpy(np.stack([one[name] for one in made])).contiguous() for name in made[0]}
-            tensors["triangles"] = tensors["triangles"][0].contiguous()  # of everybody
-            with files.replacing(path) as partial:
-                partial.write_bytes(safetensors.torch.save(tensors, metadata={"about": said}))
-        on_person(numbers[-1] + 1)
-
-
-def program(*modules: ModuleType) -> str:
-    """A name for what these modules say."""
-    return hashlib.sha256(b"".join(Path(module.__file__ or "").read_bytes() for module in modules)).hexdigest()[:16]
-
-
-def _path(folder: Path, first: int) -> Path:
-    return folder / f"people-{first:05d}.safetensors"
-
-
-def _about(path: Path) -> str:
-    """What a shard says of itself; nothing where there is none, or it cannot be read."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return str((file.metadata() or {}).get("about", ""))
-    except (OSError, safetensors.SafetensorError):
-        return ""
+    about = {"seed": seed, "expressions": count, "program": shards.program(*_MADE_BY)}
+    shards.write(folder, people, about, lambda number: _person(seed, number, count), common=COMMON, on_person=on_person)
 
 
 def _person(seed: int, number: int, count: int) -> dict[str, Array]:
@@ -154,7 +104,7 @@ class Crowd:
         return len(self.anchors)
 
     def _of(self, person: int, name: str) -> Tensor:
-        return self.shards[person // SHARD][name][person % SHARD]
+        return self.shards[person // shards.SIZE][name][person % shards.SIZE]
 
     @functools.cached_property
     def _reached(self) -> Tensor:
@@ -189,8 +139,10 @@ class Crowd:
         weights = torch.stack([1 - across, across * (1 - along), across * along], dim=2)
         neutral, moved = torch.empty(2, len(which), count, 3, 3)
         for number, shard in enumerate(self.shards):
-            mine = torch.tensor([place for place, (person, _) in enumerate(which) if person // SHARD == number], dtype=torch.long)
-            person = torch.tensor([which[place][0] % SHARD for place in mine.tolist()], dtype=torch.long)[:, None, None]
+            mine = torch.tensor(
+                [place for place, (person, _) in enumerate(which) if person // shards.SIZE == number], dtype=torch.long
+            )
+            person = torch.tensor([which[place][0] % shards.SIZE for place in mine.tolist()], dtype=torch.long)[:, None, None]
             expression = torch.tensor([which[place][1] for place in mine.tolist()], dtype=torch.long)[:, None, None]
             neutral[mine] = shard["neutral"][person, rows[mine]].float() / _STEPS
             moved[mine] = shard["offsets"][person, expression, rows[mine]].float() / _STEPS
@@ -211,37 +163,7 @@ def _off(corners: Tensor, weights: Tensor, off: Tensor) -> Tensor:
     return (weights[..., None] * corners).sum(-2) + off[..., None] * torch.nn.functional.normalize(normals, dim=-1)
 
 
-def shards(folder: str | Path) -> list[Path]:
-    """The files of a crowd; FileNotFoundError where there are none."""
-    if found := sorted(Path(folder).glob("people-*.safetensors")):
-        return found
-    raise FileNotFoundError(f"{folder}: no people-*.safetensors; the run that makes them has not been done, or failed")
-
-
 def read(folder: str | Path) -> Crowd:
     """The crowd that `write` made; FileNotFoundError or ValueError where it is missing or damaged."""
-    found = []
-    for path in shards(folder):
-        try:
-            found.append(safetensors.torch.load_file(path))
-        except Exception as error:  # there are many ways to be damaged
-            raise ValueError(
-                f"{path}: not a shard of people, or cut short ({files.reason(error)}); delete it and run again"
-            ) from None
-        first, last = found[0], found[-1]
-        if "still" not in last or not torch.equal(first["triangles"], last["triangles"]):
-            raise ValueError(
-                f"{path}: a shard of another version, or of other people than the first; delete the folder and run again"
-            )
-    each = {shard["offsets"].shape[1] for shard in found}
-    if len(each) > 1:
-        raise ValueError(
-            f"{folder}: its people have {sorted(each)} expressions; expected one number; delete the folder and run again"
-        )
-    counts = [len(shard["anchors"]) for shard in found]
-    if any(count != SHARD for count in counts[:-1]):
-        raise ValueError(
-            f"{folder}: its shards have {counts} people; all but the last need {SHARD}; delete the folder and run again"
-        )
-    anchors = torch.cat([shard["anchors"] for shard in found])
-    return Crowd(tuple(found), anchors, found[0]["offsets"].shape[1])
+    found = shards.read(folder, NAMES, COMMON)
+    return Crowd(tuple(found), torch.cat([shard["anchors"] for shard in found]), found[0]["offsets"].shape[1])

@@ -28,7 +28,7 @@ import trimesh
 from scipy.spatial import cKDTree
 
 from heads import clouds, files, mesh
-from heads.data import crowd, expressions
+from heads.data import crowd, expressions, shards
 from heads.data.anatomy import Array
 from heads.data.crowd import MM_PER_UNIT
 from heads.data.expressions import Talker
@@ -167,9 +167,10 @@ def write_crowd(
     read = hashlib.sha256()
     for path in sorted({path for one in people for path in one.files()}):
         read.update(f"{path.resolve()} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
-    program = crowd.program(clouds, mesh, crowd, sys.modules[__name__])
+    program = shards.program(clouds, mesh, shards, crowd, sys.modules[__name__])
     about = {"subjects": [one.name for one in people], "expressions": count, "files": read.hexdigest(), "program": program}
-    crowd.write_shards(folder, len(people), about, lambda number: _learnable(people[number], count), on_person)
+    made = (len(people), about, lambda number: _learnable(people[number], count))
+    shards.write(folder, *made, common=crowd.COMMON, on_person=on_person)
 
 
 def _learnable(one: Subject, count: int) -> dict[str, Array]:

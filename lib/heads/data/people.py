@@ -1,7 +1,7 @@
 """Made-up people: heads on the topology of `anatomy`, with hair, as the outer surface that a scanner sees."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.ndimage
@@ -44,7 +44,8 @@ class Person:
     """One head: its scan in mm, what each vertex and triangle is, and the streams of chance for paint, light and cameras.
 
     `canonical` (N, 3), `lips` and `ears` (N,) follow the vertices; `material` (M,) the faces. `anchors_mm` (A, 3) are NPHM's, on
-    the skin, whether hair covers it or not.
+    the skin, whether hair covers it or not. `head_mm` (K, 3) are all vertices of `anatomy`, and `numbers` (N,) says which of them
+    a vertex is, -1 for hair.
     """
 
     vertices_mm: Array
@@ -58,6 +59,8 @@ class Person:
     material: Array
     eye_centres_mm: Array
     anchors_mm: Array
+    head_mm: Array
+    numbers: Array
     style: str
     traits: dict[str, float]
     landmarks: dict[str, int]
@@ -209,11 +212,7 @@ def _with_hair(
     rng = np.random.default_rng(streams["hair"])
     style = _hair_style(traits, rng)
     faces, material, canonical, lips, ears = common.faces, common.material, common.canonical, common.lips, common.ears
-    anchors_mm, depth = vertices[common.anchors], np.zeros(len(vertices))
-    skin_only = faces[material < HAIR]
-    normals = trimesh.Trimesh(vertices, skin_only, process=False).vertex_normals.copy()
-    on_cloth = np.unique(faces[material == CLOTH])[len(common.rim) :]  # the rim itself, numbered first, shades as skin
-    normals[on_cloth] = trimesh.Trimesh(vertices, faces[material == CLOTH], process=False).vertex_normals[on_cloth]
+    head, depth, normals = vertices, np.zeros(len(vertices)), _bare_normals(vertices)
     keep = np.ones(len(faces), dtype=bool)
     if style not in ("bald", "buzz"):
         hair, hair_faces, hair_canonical, hair_depth, cover = _hair(vertices, normals, style, streams["hairline"], rng)
@@ -241,12 +240,11 @@ def _with_hair(
     landmarks = {name: int(renumber[vertex]) for name, vertex in common.landmarks.items()}
     is_skin = np.zeros(len(used), dtype=bool)
     is_skin[renumber[faces[material <= EYE]]] = True
-    tip = vertices[landmarks["nose_tip"]]
     canonical_tip = canonical[landmarks["nose_tip"]]
     nose = np.abs((canonical - canonical_tip - [0, 14, -14]) / [20, 28, 24]).max(axis=1) < 1
     regions = {
         "face": np.flatnonzero(is_skin & (canonical[:, 2] > -30) & (canonical[:, 1] < 75)),
-        "face_sphere": np.flatnonzero(np.linalg.norm(vertices - tip, axis=1) < 95),
+        "face_sphere": _near_nose(vertices, landmarks["nose_tip"]),
         "nose": np.flatnonzero(is_skin & nose),
     }
     return Person(
@@ -260,13 +258,64 @@ def _with_hair(
         depth_mm=depth,
         material=material,
         eye_centres_mm=eye_centres,
-        anchors_mm=anchors_mm,
+        anchors_mm=head[common.anchors],
+        head_mm=head,
+        numbers=np.where(used < len(head), used, -1),
         style=style,
         traits=traits,
         landmarks=landmarks,
         regions=regions,
         streams=streams,
     )
+
+
+def _bare_normals(head_mm: Array) -> Array:
+    """Normals (K, 3) of a head without hair, those of the shirt by its own faces."""
+    common = anatomy()
+    normals = trimesh.Trimesh(head_mm, common.faces[common.material < HAIR], process=False).vertex_normals.copy()
+    cloth = common.faces[common.material == CLOTH]
+    on_cloth = np.unique(cloth)[len(common.rim) :]  # the rim itself, numbered first, shades as skin
+    normals[on_cloth] = trimesh.Trimesh(head_mm, cloth, process=False).vertex_normals[on_cloth]
+    return normals
+
+
+BENEATH = 12  # vertices of the skin that a vertex of the hair follows
+
+
+def relative(person: Person, chance: np.random.SeedSequence) -> Person:
+    """Somebody with this person's traits, hair and paint, and another face: in a fraction of the time that a new person takes.
+
+    The hair follows the skin nearest to it. Where hair ends on the skin, and which skin it hides, stays as it is.
+    """
+    streams = dict(zip(person.streams, chance.spawn(len(person.streams)), strict=True))
+    head, eye_centres = _head_mm(person.traits, np.random.default_rng(streams["shape"]))
+    hair = person.numbers < 0
+    vertices, normals = head[person.numbers], _bare_normals(head)[person.numbers]
+    if hair.any():
+        away, nearest = scipy.spatial.cKDTree(person.head_mm).query(person.vertices_mm[hair], k=BENEATH)
+        weights = 1 / (away + 3.0)
+        weights /= weights.sum(axis=1, keepdims=True)
+        vertices[hair] = person.vertices_mm[hair] + np.einsum("nk,nkc->nc", weights, (head - person.head_mm)[nearest])
+        faces = person.faces[person.material == HAIR]
+        normals[hair] = trimesh.Trimesh(vertices, faces, process=False).vertex_normals[hair]
+    strands = np.zeros_like(vertices)
+    strands[hair] = _strand_directions(vertices[hair], normals[hair])
+    return replace(
+        person,
+        vertices_mm=vertices,
+        normals=normals,
+        strands=strands,
+        eye_centres_mm=eye_centres,
+        anchors_mm=head[anatomy().anchors],
+        head_mm=head,
+        regions=person.regions | {"face_sphere": _near_nose(vertices, person.landmarks["nose_tip"])},
+        streams=streams | {name: person.streams[name] for name in ("hair", "hairline", "paint")},
+    )
+
+
+def _near_nose(vertices_mm: Array, tip: int) -> Array:
+    """The vertices of the region that H3DS scores: those within 95 mm of the tip of the nose."""
+    return np.flatnonzero(np.linalg.norm(vertices_mm - vertices_mm[tip], axis=1) < 95)
 
 
 def _hair(

@@ -32,6 +32,7 @@ from heads.scene import TrainingHead
 
 SAMPLES = 4  # colour samples along a triangle's edge
 LIGHTS = ("varied", "common")
+CAMERAS = ("ring", "portraits")
 _RING = (0, 4, 28, 16, 8, 24, 12, 20, *range(2, 32, 4), *range(1, 32, 2))  # of 32 places, the front first, then +-45 degrees
 
 
@@ -52,17 +53,19 @@ def write_subject(
     size: int = 256,
     n_photographs: int = 40,
     light: str = "varied",
+    cameras: str = "ring",
     capture: capturing.Amounts = capturing.STUDIO,
 ) -> capturing.Drawn:
     """Make one person and write the scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
 
-    The light is each person's own (`varied`), or the same for everyone (`common`). `capture` is what goes wrong while they are
-    photographed, nothing in the studio; what chance made of it for each photograph is returned.
+    The light is each person's own (`varied`), or the same for everyone (`common`). The cameras stand in a ring around the head,
+    or each takes a portrait for itself. `capture` is what goes wrong while they are photographed, nothing in the studio; what
+    chance made of it for each photograph is returned.
     """
     if n_photographs < 8 or size < 16:
         raise ValueError(f"a scene needs at least 8 photographs of 16 pixels, not {n_photographs} of {size}")
     person = make_person(np.random.SeedSequence([seed, zlib.crc32(scene_id.encode())]))
-    photographs = photograph(person, size=size, n_photographs=n_photographs, light=light, capture=capture)
+    photographs = photograph(person, size=size, n_photographs=n_photographs, light=light, cameras=cameras, capture=capture)
     h3ds.write_scene(
         root,
         scene_id,
@@ -75,8 +78,21 @@ def write_subject(
         regions=person.regions,
         jpeg_quality=photographs.jpeg_quality,
     )
-    h3ds.register(root, scene_id, n_views=n_photographs, view_lists=view_lists(n_photographs), tags=["synthetic", person.style])
+    h3ds.register(
+        root,
+        scene_id,
+        n_views=n_photographs,
+        view_lists=view_lists(n_photographs),
+        tags=["synthetic", person.style, *groups(person.traits)],
+    )
     return photographs.drawn
+
+
+def groups(traits: dict[str, float]) -> list[str]:
+    """The sex, the largest share of the ancestry, and the third of life from 18 to 80 that a person belongs to."""
+    ancestry = max(("african", "asian", "caucasian"), key=lambda name: traits[name])
+    age = "under-40" if traits["years"] < 40 else "under-60" if traits["years"] < 60 else "over-60"
+    return ["female" if traits["female"] else "male", ancestry, age]
 
 
 def training_head(
@@ -101,9 +117,9 @@ def training_head(
     if photographs > 0:
         azimuths = 2 * np.pi * np.array(_RING[:photographs]) / len(_RING)
         intrinsics, poses = _cameras(person.vertices_mm, size, azimuths, cameras)
-        studio = _studio(person, size, light)
-        images, _ = _develop(studio, intrinsics, poses, cameras)
-        seen, seen_normals, colours = _sample_photographs(person, studio, intrinsics, poses, images, points, rng)
+        made = studio(person, size, light)
+        images, _ = _develop(made, intrinsics, poses, cameras)
+        seen, seen_normals, colours = _sample_photographs(person, made, intrinsics, poses, images, points, rng)
     centre, radius = mm_from_unit[:3, 3], mm_from_unit[0, 0]
     return TrainingHead(
         name=f"training-{seed}-{index}",
@@ -150,7 +166,7 @@ def _barycentric() -> tuple[Array, Array]:
     return np.array(weights), table
 
 
-def _paint(person: Person) -> tuple[Array, Array]:
+def painted(person: Person) -> tuple[Array, Array]:
     """Albedo (M, T, 3) and gloss (M, T) at the colour samples of every face."""
     weights, _ = _barycentric()
     rng = np.random.default_rng(person.streams["paint"])
@@ -317,7 +333,7 @@ class Photographs:
 
 
 @dataclass(frozen=True)
-class _Studio:
+class Studio:
     """A person under one light, ready to be photographed: what the rays meet and what they see there.
 
     `radiance` (M, T, 3) and `gloss` (M, T) at the faces' colour samples, `fields` (N, 8) per vertex: normal, strand, reach of
@@ -342,16 +358,28 @@ _COMMON_LIGHT = np.random.SeedSequence(0)  # draws a key light from 19 degrees l
 
 
 def photograph(
-    person: Person, *, size: int, n_photographs: int, light: str = "varied", capture: capturing.Amounts = capturing.STUDIO
+    person: Person,
+    *,
+    size: int,
+    n_photographs: int,
+    light: str = "varied",
+    cameras: str = "ring",
+    capture: capturing.Amounts = capturing.STUDIO,
 ) -> Photographs:
-    """Photographs of a person from a ring around the head, each filled by the head, in one light, their own or the common one."""
-    studio = _studio(person, size, light)
+    """Photographs of a person in one light, their own or the common one: from a ring that the head fills, or portraits."""
+    if cameras not in CAMERAS:
+        raise ValueError(f"cameras must be one of {', '.join(CAMERAS)}, not {cameras!r}")
+    made = studio(person, size, light)
     rng = np.random.default_rng(person.streams["cameras"])
-    intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
+    if cameras == "ring":
+        intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
+    else:
+        shots = [portrait(person.vertices_mm, size, rng) for _ in range(n_photographs)]
+        intrinsics, poses = (np.array(parts) for parts in zip(*shots, strict=True))
     drawn = capturing.draw(person.streams["cameras"], capture, n_photographs)
-    images, masks = _capture(person, studio, intrinsics, poses, rng, capture, drawn)
+    images, masks = _capture(person, made, intrinsics, poses, rng, capture, drawn)
     px_from_mm = capturing.written(drawn, intrinsics, poses, _middle(person.vertices_mm))
-    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), studio.jpeg_quality, drawn)
+    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), made.jpeg_quality, drawn)
 
 
 def _middle(vertices_mm: Array) -> Array:
@@ -368,19 +396,22 @@ def _unit_frame(vertices_mm: Array, rng: np.random.Generator) -> Array:
     return mm_from_unit
 
 
-def _studio(person: Person, size: int, light: str) -> _Studio:
-    """A person under their own light (`varied`) or under the same lamps, exposure and backdrops as everyone (`common`)."""
+def studio(person: Person, size: int, light: str, paint: tuple[Array, Array] | None = None) -> Studio:
+    """A person under their own light (`varied`) or under the same lamps, exposure and backdrops as everyone (`common`).
+
+    `paint` is what `painted` has said of somebody with the same faces.
+    """
     if light not in LIGHTS:
         raise ValueError(f"light must be one of {', '.join(LIGHTS)}, not {light!r}")
     rng = np.random.default_rng(person.streams["light"] if light == "varied" else _COMMON_LIGHT)
-    albedo, gloss = _paint(person)
+    albedo, gloss = paint or painted(person)
     scene = embree_scene(person.vertices_mm[person.faces])
     lamps, colours, irradiance, lit = _irradiance(person, scene, rng)
     skin = person.material == SKIN
     brightness = float(np.median(albedo[skin].mean(axis=-1)))  # a photographer exposes for the face, but not fully
     exposure = rng.uniform(0.85, 1.2) * 1.05 / float(np.median(irradiance.mean(axis=1))) * (brightness / 0.35) ** -0.35
     shine = rng.uniform(0.05, 0.13)
-    return _Studio(
+    return Studio(
         scene=scene,
         vertices_mm=person.vertices_mm,
         faces=person.faces,
@@ -396,7 +427,12 @@ def _studio(person: Person, size: int, light: str) -> _Studio:
     )
 
 
-def _develop(studio: _Studio, intrinsics: Array, poses: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def developed(studio: Studio, intrinsics: Array, pose: Array, rng: np.random.Generator, backdrop: int = 0) -> Array:
+    """A picture (S, S, 3) uint8 from a pose mm_from_cam (4, 4), with the camera's noise."""
+    return _printed(_render(studio, intrinsics, pose, studio.backgrounds[backdrop])[0], studio.noise, rng)
+
+
+def _develop(studio: Studio, intrinsics: Array, poses: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Pictures (V, S, S, 3) uint8 and masks (V, S, S) from poses mm_from_cam (V, 4, 4), with the camera's noise."""
     size = studio.backgrounds.shape[1]
     images = np.zeros((len(poses), size, size, 3), dtype=np.uint8)
@@ -415,19 +451,21 @@ def _printed(linear: Array, deviation: float, rng: np.random.Generator) -> Array
 
 def _capture(
     person: Person,
-    studio: _Studio,
+    studio: Studio,
     intrinsics: Array,
     poses: Array,
     rng: np.random.Generator,
     amounts: capturing.Amounts,
     drawn: capturing.Drawn,
 ) -> tuple[Array, Array]:
-    """As `_develop`, of a person who moves, taken with a camera that errs."""
+    """As `_develop`, of a person who moves, taken with a camera that errs; intrinsics (3, 3) are of all or (V, 3, 3)."""
     images, masks = [], []
     chance, middle = person.streams["cameras"], _middle(person.vertices_mm)
     shines = np.where(studio.material == SKIN, np.float32(1 + amounts.shine), np.float32(1))
     studio = replace(studio, gloss=studio.gloss * shines[:, None])
-    for i, (pose, vertices) in enumerate(zip(poses, capturing.vertices_mm(person, amounts, len(poses)), strict=True)):
+    moved = capturing.vertices_mm(person, amounts, len(poses))
+    each = np.broadcast_to(intrinsics, (len(poses), 3, 3))
+    for i, (pose, vertices, intrinsics) in enumerate(zip(poses, moved, each, strict=True)):
         if vertices is not studio.vertices_mm:
             studio = replace(studio, vertices_mm=vertices, scene=embree_scene(vertices[person.faces]))
         mm_per_px = float(np.linalg.norm(pose[:3, 3] - middle) / intrinsics[0, 0])
@@ -467,6 +505,25 @@ def _cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generat
     focal = 0.96 * (size - 1) / 2 / extent
     centre = (size - 1) / 2
     return np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), poses
+
+
+def portrait(vertices_mm: Array, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Intrinsics (3, 3) and pose mm_from_cam (4, 4) of a photograph as people take them: a head turned, near or far."""
+    middle = _middle(vertices_mm)
+    azimuth, elevation = np.clip(rng.normal(0, np.radians([25, 8])), -np.radians([60, 25]), np.radians([60, 25]))
+    distance = np.exp(rng.uniform(np.log(450), np.log(1600)))
+    pose = look_at(middle + distance * _direction(azimuth, elevation), middle, np.array([0.0, 1.0, 0.0]))
+    roll = rng.normal(0, np.radians(6))
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]
+    pose = pose @ turn
+    seen = (vertices_mm - pose[:3, 3]) @ pose[:3, :3]
+    tangent = seen[:, :2] / seen[:, 2:]
+    low, high = tangent.min(axis=0), tangent.max(axis=0)
+    focal = rng.uniform(0.55, 0.95) * (size - 1) / float((high - low).max())
+    free = (size - 1) - focal * (high - low)  # pixels beside the head
+    offset = rng.uniform(0, 1, 2) * free - focal * low
+    return np.array([[focal, 0, offset[0]], [0, focal, offset[1]], [0, 0, 1.0]]), pose
 
 
 def _direction(azimuth: float, elevation: float) -> Array:
@@ -517,7 +574,7 @@ def _backgrounds(size: int, rng: np.random.Generator) -> Array:
     return np.array(drops, dtype=np.float32)
 
 
-def _first_hits(studio: _Studio, intrinsics: Array, pose: Array, size: int) -> tuple[Array, Array, dict[str, Array]]:
+def _first_hits(studio: Studio, intrinsics: Array, pose: Array, size: int) -> tuple[Array, Array, dict[str, Array]]:
     """Rays (S * S, 3) through the pixel centres, indices (n,) of those that may meet the head, and what these hit first."""
     row, column = np.mgrid[0:size, 0:size].reshape(2, -1)
     in_cam = np.stack([column, row, np.ones(size * size)], axis=1) @ np.linalg.inv(intrinsics).T
@@ -527,7 +584,7 @@ def _first_hits(studio: _Studio, intrinsics: Array, pose: Array, size: int) -> t
     return rays, near, studio.scene.run(origins, rays[near], query="INTERSECT", output=True)
 
 
-def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) -> tuple[Array, Array]:
+def _render(studio: Studio, intrinsics: Array, pose: Array, background: Array) -> tuple[Array, Array]:
     """Linear picture (S, S, 3) and mask (S, S): a pixel is in the mask if the ray through its centre meets the head.
 
     Highlights are sampled at the centre only, colour at four points of the pixel, one of them the centre.
@@ -572,7 +629,7 @@ def _render(studio: _Studio, intrinsics: Array, pose: Array, background: Array) 
     return picture.reshape(size, size, 3), mask.reshape(size, size)
 
 
-def _in_box(studio: _Studio, intrinsics: Array, pose: Array, column: Array, row: Array) -> Array:
+def _in_box(studio: Studio, intrinsics: Array, pose: Array, column: Array, row: Array) -> Array:
     """Which pixels lie in the bounding box of the projected head."""
     seen = (studio.vertices_mm - pose[:3, 3]) @ pose[:3, :3] @ intrinsics.T
     px = seen[:, :2] / seen[:, 2:]
@@ -602,7 +659,7 @@ def _sample_surface(person: Person, count: int, rng: np.random.Generator) -> tup
 
 
 def _sample_photographs(
-    person: Person, studio: _Studio, intrinsics: Array, poses: Array, images: Array, most: int, rng: np.random.Generator
+    person: Person, studio: Studio, intrinsics: Array, poses: Array, images: Array, most: int, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Points in mm, unit normals and colours in [-1, 1] (n, 3) seen by the pixels in a mask: `most` of them, or all."""
     places, normals, colours = [], [], []

@@ -28,13 +28,16 @@ from matplotlib.patches import Circle
 from matplotlib.path import Path as Path2D
 from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
 from pandas.io.formats.style import Styler
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.interpolate import splev, splprep
 from scipy.spatial import cKDTree
 
 from heads import files
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from heads.methods.pixel2mesh.locate import Face
     from heads.scene import Scene  # with torch, which a picture of numbers does without
 
 INK, FAINT = "#2b2f36", "#8a9099"
@@ -239,6 +242,63 @@ def photographs(scene: "Scene") -> Figure:
             axes.contour(mask.astype(float), levels=[0.5], colors="white", linewidths=2.2)
             axes.contour(mask.astype(float), levels=[0.5], colors=COLOURS[1], linewidths=1.0)
     return figure
+
+
+def marked(picture: np.ndarray, faces: Iterable["Face"]) -> np.ndarray:
+    """A picture (H, W, 3) with the square of each face that was found in it, and its landmarks."""
+    drawn = Image.fromarray(picture).convert("RGB")
+    pen, width = ImageDraw.Draw(drawn), max(1, round(max(picture.shape) / 150))
+    for face in faces:
+        low, high = face.middle_px - face.side_px / 2, face.middle_px + face.side_px / 2
+        pen.rectangle((*low, *high), outline=COLOURS[1], width=width)
+        for x, y in face.landmarks_px:
+            pen.ellipse((x - 1.5 * width, y - 1.5 * width, x + 1.5 * width, y + 1.5 * width), fill=COLOURS[0])
+    return np.asarray(drawn)
+
+
+def wrapped(rows: Sequence[Sequence[np.ndarray]], width: int, blank: np.ndarray) -> list[list[np.ndarray]]:
+    """Rows of pictures cut into groups of so many columns, one below the other, the last filled up with blank ones."""
+    groups = range(0, len(rows[0]), width) if len(rows[0]) > width else [0]
+    wide = min(width, len(rows[0]))
+    return [[*row[first : first + wide], *[blank] * (first + wide - len(row))] for first in groups for row in rows]
+
+
+def squared(picture: np.ndarray, size: int) -> np.ndarray:
+    """A picture (H, W, 3) in a white square of this many pixels."""
+    shrunk = Image.fromarray(picture)
+    shrunk.thumbnail((size, size))
+    square = Image.new("RGB", (size, size), "white")
+    square.paste(shrunk, ((size - shrunk.width) // 2, (size - shrunk.height) // 2))
+    return np.asarray(square)
+
+
+def animation(frames: Sequence[np.ndarray], milliseconds: int = 80) -> bytes:
+    """Pictures (H, W, 3) one after the other, again and again, as an animated WebP."""
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    packed = io.BytesIO()
+    first.save(packed, "WEBP", save_all=True, append_images=rest, duration=milliseconds, loop=0, quality=80)
+    return packed.getvalue()
+
+
+def gallery(rows: Sequence[tuple[np.ndarray, trimesh.Trimesh, Mapping[str, trimesh.Trimesh]]]) -> Figure:
+    """Photographs, each a column, above the scan and above what methods made of it, all seen from the front."""
+    names = ["photograph", "scan", *rows[0][2]]
+    cells: list[list[np.ndarray]] = [[] for _ in names]
+    for picture, scan, made in rows:
+        frame = frame_of(*made.values())
+        cells[0].append(squared(picture, 200))
+        for place, mesh in enumerate([scan, *made.values()]):
+            cells[place + 1].append(render(mesh, azimuth=20, size=200, frame=frame))
+    return _grid(cells, [], names, width=11.0)
+
+
+def dotted(image: "Tensor", places_px: "Tensor") -> np.ndarray:
+    """A picture (3, H, W) in [0, 1] with dots at pixels (N, 2)."""
+    drawn = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+    pen = ImageDraw.Draw(drawn)
+    for x, y in places_px.tolist():
+        pen.ellipse((x - 1, y - 1, x + 1, y + 1), fill=COLOURS[1])
+    return np.asarray(drawn)
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], names: Sequence[str] = (), titles: Sequence[str] = ()) -> Figure:
