@@ -3,8 +3,8 @@
 #
 # A folder of pictures goes in, each of one person who looks about towards the camera and fills a tenth of it or more; a mesh
 # of each face comes out. The model has learned from built-in people alone, so of a stranger it makes a guess from those. How
-# the head is turned and how wide and long the face is come from the picture; how large it is cannot be seen in one; and the
-# middle of the face, around the nose, is nearly that of the mean (LOG.md has the figures).
+# the head is turned comes from the picture. Of what makes a face differ from the mean, a picture tells a third, around the
+# nose a sixth (on people whom it has not seen; LOG.md); the rest is the mean's. How large a face is cannot be seen in one.
 
 # %%
 import importlib.util
@@ -81,7 +81,7 @@ from heads.posts import plots
 
 if not found:
     raise ValueError(f"{run.pictures}: no picture could be used; the first: {rows[0]['refused']}")
-meshes = {path.name: model.surface(one.levels_mm[-1]) for path, one in found.items()}
+meshes = {path.name: predict.filled(model.surface(one.levels_mm[-1])) for path, one in found.items()}
 frame = plots.frame_of(*meshes.values())
 marked = [plots.squared(plots.marked(one.picture, [one.face]), 240) for one in found.values()]
 views = [[plots.render(mesh, azimuth=at, size=240, frame=frame) for mesh in meshes.values()] for at in (0, 40, 80)]

@@ -9,6 +9,7 @@ import pytest
 import trimesh
 from PIL import Image
 
+from heads import template
 from heads.methods.pixel2mesh import learn, locate, model, predict
 from heads.posts import portraits, results
 from heads.posts.results import Results
@@ -95,6 +96,18 @@ def test_a_picture_from_anywhere_becomes_a_face_of_usual_size(registered: model.
     steps = predict.deformation(registered, found.levels_mm, 3)
     assert len(steps) == 12 and np.allclose(steps[-1], found.levels_mm[-1])
     assert np.allclose(steps[0], registered.template.at(0) * 100)
+
+
+def test_the_hole_of_the_template_is_filled_and_its_rim_is_not() -> None:
+    half = template.half_sphere()
+    for level in (0, 3):
+        face = trimesh.Trimesh(half.at(level), half.levels[level].faces, process=False)
+        whole = predict.filled(face)
+        more = whole.faces[len(face.faces) :]
+        assert len(more) == 3 * 2**level and whole.euler_number == 1 and face.euler_number == 0
+        normals = whole.face_normals[len(face.faces) :]
+        assert ((normals * whole.triangles_center[len(face.faces) :]).sum(axis=1) > 0).all()  # outwards
+        assert len(predict.filled(whole).faces) == len(whole.faces)
 
 
 def test_exif_turns_a_picture_and_says_its_focal_length(tmp_path: Path) -> None:

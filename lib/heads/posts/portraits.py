@@ -9,6 +9,7 @@ import trimesh
 
 from heads import mesh
 from heads.data import h3ds, truth
+from heads.methods.pixel2mesh import predict
 from heads.posts import results, stats
 from heads.posts.results import Results
 
@@ -80,7 +81,7 @@ def shown(
     rows = []
     for subject, paths in made.items():
         picture = (h3ds.load_scene(root, subject, 1).images[0].numpy() * 255).round().astype(np.uint8)
-        meshes = {method: mesh.load(path) for method, path in paths.items()}
+        meshes = {method: predict.filled(mesh.load(path)) for method, path in paths.items()}
         rows.append((picture, truth.load_truth(root, subject).mesh_mm, meshes))
     return rows
 

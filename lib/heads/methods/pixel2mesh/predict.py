@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import trimesh
 from PIL import Image, ImageOps
 
 from heads import files
@@ -81,6 +82,25 @@ def predict(learned: model.Model, network: locate.Locator, path: Path, field_of_
         (points - frame[:3, 3]) @ frame[:3, :3] / cropping.MM_PER_UNIT for points in model.levels_mm(learned, picture, crop)
     ]
     return Prediction(picture, face, crop, levels)
+
+
+def filled(face: trimesh.Trimesh) -> trimesh.Trimesh:
+    """A face without the hole of the published template: every open boundary but the longest gets a vertex in its middle."""
+    edges = face.edges[trimesh.grouping.group_rows(face.edges_sorted, require_count=1)]
+    after = {int(one): int(other) for one, other in edges}  # in the order of the triangles beside it
+    loops: list[list[int]] = []
+    while after:
+        loop = [next(iter(after))]
+        while loop[-1] in after:
+            loop.append(after.pop(loop[-1]))
+        loops.append(loop[:-1])
+    vertices, faces = [np.asarray(face.vertices)], [np.asarray(face.faces)]
+    for number, loop in enumerate(sorted(loops, key=len)[:-1]):
+        vertices.append(face.vertices[loop].mean(axis=0, keepdims=True))
+        faces.append(
+            np.array([[len(face.vertices) + number, two, one] for one, two in zip(loop, [*loop[1:], loop[0]], strict=True)])
+        )
+    return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
 
 
 def deformation(learned: model.Model, levels_mm: list[np.ndarray], frames: int) -> list[np.ndarray]:
