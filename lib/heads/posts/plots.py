@@ -282,7 +282,7 @@ def animation(frames: Sequence[np.ndarray], milliseconds: int = 80) -> bytes:
 
 def gallery(rows: Sequence[tuple[np.ndarray, trimesh.Trimesh, Mapping[str, trimesh.Trimesh]]]) -> Figure:
     """Photographs, each a column, above the scan and above what methods made of it, all seen from the front."""
-    names = ["photograph", "scan", *rows[0][2]]
+    names = ["photograph", "scan", *(name.replace(" ", "\n", 1) for name in rows[0][2])]
     cells: list[list[np.ndarray]] = [[] for _ in names]
     for picture, scan, made in rows:
         frame = frame_of(*made.values())
