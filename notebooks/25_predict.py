@@ -97,7 +97,7 @@ from IPython.display import Image
 
 first = next(iter(found.values()))
 steps = predict.deformation(learned, first.levels_mm, 10)
-made = [model.surface(points) for points in steps]
+made = [predict.filled(model.surface(points)) for points in steps]
 turns = [40 * (i / len(made) * 2 - 1) for i in range(len(made))]
 shared = plots.frame_of(*made)
 moving = plots.animation(

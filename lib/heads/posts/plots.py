@@ -289,7 +289,7 @@ def gallery(rows: Sequence[tuple[np.ndarray, trimesh.Trimesh, Mapping[str, trime
         cells[0].append(squared(picture, 200))
         for place, mesh in enumerate([scan, *made.values()]):
             cells[place + 1].append(render(mesh, azimuth=20, size=200, frame=frame))
-    return _grid(cells, [], names, width=11.0)
+    return _grid(cells, [], names, beside=0.4, width=11.0)
 
 
 def dotted(image: "Tensor", places_px: "Tensor") -> np.ndarray:
