@@ -33,7 +33,7 @@ def known(person: people.Person, studio: synthetic.Studio) -> Iterator[None]:
     """The one person of this file is made and lit once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "make_person", lambda chance: person)
-        patch.setattr(synthetic, "_studio", lambda *rest: studio)
+        patch.setattr(synthetic, "studio", lambda *rest: studio)
         yield
 
 

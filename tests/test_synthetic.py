@@ -56,7 +56,7 @@ def made() -> Iterator[Callable[[np.random.SeedSequence], people.Person]]:
     with pytest.MonkeyPatch.context() as patch:
         make = once(kept, lambda chance: (*chance.entropy, *chance.spawn_key))
         patch.setattr(synthetic, "make_person", make)
-        patch.setattr(synthetic, "_studio", once(synthetic._studio, lambda someone, *rest: (id(someone), *rest)))
+        patch.setattr(synthetic, "studio", once(synthetic.studio, lambda someone, *rest: (id(someone), *rest)))
         yield make
 
 
