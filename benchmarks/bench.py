@@ -31,10 +31,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from heads import files, mesh, metric
-from heads.data import crowd, expressions, h3ds, synthetic
+from heads.data import crowd, drawn, expressions, h3ds, identities, synthetic
 from heads.data import faces as portraits
 from heads.data.truth import load_truth
+from heads.gaussians import rasterizer
 from heads.methods import idr, priors
+from heads.methods.identity_field import learn as fields
+from heads.methods.identity_field import track
 from heads.methods.nphm import expression, fitting, heads, identity
 from heads.methods.pixel2mesh import learn, locate, model
 from heads.scene import Scene
@@ -463,6 +466,81 @@ def faces_of_photographs() -> Rows:
     return rows
 
 
+def face_of_gaussians(count: int) -> rasterizer.Gaussians:
+    """Gaussians evenly over a half sphere of 75 mm, as large as they are far apart."""
+    number, generator = torch.arange(count) + 0.5, torch.Generator().manual_seed(SEED)
+    z, turn = 1 - number / count, np.pi * (1 + 5**0.5) * number
+    around = (1 - z**2).sqrt()
+    spacing_mm = 75 * (2 * np.pi / count) ** 0.5
+    leaves = (
+        75 * torch.stack([around * turn.cos(), around * turn.sin(), z], dim=1),
+        torch.full((count, 3), float(np.log(spacing_mm))),
+        torch.randn(count, 4, generator=generator),
+        torch.full((count,), 0.8),
+        torch.rand(count, 3, generator=generator),
+    )
+    return rasterizer.Gaussians(*(leaf.to(DEVICE).requires_grad_() for leaf in leaves))
+
+
+def face_view(size: int) -> rasterizer.View:
+    """A camera 850 mm away, whose picture such a face fills."""
+    focal, middle = 0.47 * size * 850 / 75, (size - 1) / 2
+    pose = torch.tensor([[1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 850], [0, 0, 0, 1]])
+    return rasterizer.View(torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]), pose, (size, size))
+
+
+def splatting(name: str, count: int, size: int, way: rasterizer.Way = "auto") -> Rows:
+    """The picture of a face of so many Gaussians, and its gradients."""
+    leaves, view = face_of_gaussians(count), face_view(size)
+
+    def forward() -> Tensor:
+        return rasterizer.rasterize(leaves, view, way=way)[0]
+
+    picture = forward()
+    towards = torch.randn(picture.shape, generator=torch.Generator().manual_seed(SEED)).to(picture)
+    back = timed(lambda: torch.autograd.grad(picture, leaves, towards, retain_graph=True))
+    return [(f"{name}_forward_ms", 1000 * timed(forward), "ms"), (f"{name}_backward_ms", 1000 * back, "ms")]
+
+
+def gaussians() -> Rows:
+    """Pictures of Gaussians and their gradients, on a processor on one thread, how they grow, and steps of the identity field."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rows: Rows = []
+    for count, size in ((36_084, 128), (36_084, 256), (12_288, 128)):
+        rows += splatting(f"gaussians_{count}_at_{size}_px", count, size)
+    if DEVICE == "cpu":
+        rows += splatting("gaussians_in_tiles_12288_at_128_px", 12_288, 128, "tiles")
+    for count in (3_000, 6_000, 12_000, 30_000, 60_000):
+        rows += splatting(f"gaussians_by_count_{count}", count, 128)
+    for size in (64, 128, 256, 512):
+        rows += splatting(f"gaussians_by_width_{size}", 12_288, size)
+    torch.set_num_threads(threads)
+    template = drawn.morphable(count=12, components=8, seed=5)
+    with tempfile.TemporaryDirectory() as empty:
+        began = now()
+        identities.write(Path(empty), 2, seed=SEED, cameras=4 if ONCE else 16, unseen=4)
+        rows.append(("identities_person_s", (now() - began) / 2, "s"))
+        people = identities.read(empty)
+    config = replace(fields.LAPTOP, device=DEVICE)
+    seconds = _first_steps(partial(fields.train, "bench", people, template, config))
+    rows.append(("identity_field_step_ms", 1000 * seconds, "ms"))
+    if DEVICE == "cuda":
+        seconds = _first_steps(partial(fields.train, "bench", people, template, replace(fields.PAPER, unseen=4)))
+        rows.append(("identity_field_published_step_ms", 1000 * seconds, "ms"))
+    learned, _, _ = fields.train("bench", people, template, replace(config, steps=1))
+    fitted = people.of(0, "template_mm").numpy()
+    for pictures in (1, 3):
+        shots = fields.shots_of(people, 0, list(range(pictures)))
+
+        def tracked(steps: int, shots: fields.Shots = shots) -> float:
+            fit = replace(track.LAPTOP, steps=steps, colour_steps=0, device=DEVICE)
+            return timed(lambda: track.track(learned, shots, fitted, fit), 3)
+
+        rows.append((f"identity_field_tracking_step_of_{pictures}_ms", 1000 * (tracked(21) - tracked(1)) / 20, "ms"))
+    return rows
+
+
 def _first_steps(train: Callable[..., object]) -> float:
     """The mean seconds of a training's steps after the first two, up to the twentieth; of one, if once is enough."""
     first, last = (1, 2) if ONCE else (2, 20)
@@ -499,6 +577,7 @@ GROUPS: dict[str, Callable[[], Rows]] = {
         head_models,
         fit_to_points,
         faces_of_photographs,
+        gaussians,
     )
 }
 

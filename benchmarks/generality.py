@@ -39,7 +39,7 @@ def person(name: str, variant: str) -> people.Person:
     others = map(np.random.SeedSequence, itertools.count())
     if variant == "bald":
         hair = next(s for s in others if people._hair_style(found.traits, np.random.default_rng(s)) == "bald")
-        shape = people._head_mm(found.traits, np.random.default_rng(found.streams["shape"]))
+        shape = people.head_mm(found.traits, np.random.default_rng(found.streams["shape"]))
         return people._with_hair(*shape, found.traits, found.streams | {"hair": hair})
     if variant == "side light":
         light = next(s for s in others if abs(np.random.default_rng(s).uniform(-70, 70)) > SIDE_DEGREES)
@@ -77,7 +77,7 @@ def photographs(name: str, variant: str) -> tuple[Scene, Truth]:
     who = person(name, variant)
     rng = np.random.default_rng(who.streams["cameras"])
     framed = who.vertices_mm[who.canonical[:, 1] > CUT_MM] if variant == "near" else who.vertices_mm
-    intrinsics, poses = synthetic._cameras(framed, SIZE, np.radians([0, 45, -45]), rng)
+    intrinsics, poses = synthetic.ring_cameras(framed, SIZE, np.radians([0, 45, -45]), rng)
     images, masks = synthetic._develop(studio(who, variant), intrinsics, poses, rng)
     mm_from_unit = synthetic._unit_frame(who.vertices_mm, rng)
     poses[:, :3, 3] = (poses[:, :3, 3] - mm_from_unit[:3, 3]) / mm_from_unit[0, 0]

@@ -36,6 +36,7 @@ capture: Literal["studio", "field"] = "studio"  # nothing goes wrong, or what go
 only: list[Literal["cameras", "outlines", "exposure", "noise", "motion", "hair", "shine"]] = []  # of `capture`; empty: all
 amounts: "capture.Amounts" = {}  # of single disturbances, in place of those of `capture`
 strength: "float >= 0" = 1.0  # times all amounts
+landmark_noise_px: "float >= 0" = 1.0  # how far off the landmarks are that a detector finds in the photographs
 views: "int >= 1" = 3  # how many photographs a method will see
 
 # %% [markdown]
@@ -75,6 +76,7 @@ if run.kind == "synthetic":
         light=run.light,
         cameras=run.cameras,
         capture=wrong,
+        landmark_noise_px=run.landmark_noise_px,
     )
 
 # %% [markdown]

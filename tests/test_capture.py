@@ -54,7 +54,7 @@ def materials(person: people.Person, studio: synthetic.Studio, view: int) -> np.
     """What each pixel (SIZE, SIZE) of an undisturbed photograph shows: a material, or -1."""
     rng = np.random.default_rng(person.streams["cameras"])
     azimuths = 2 * np.pi * np.arange(PHOTOGRAPHS) / PHOTOGRAPHS
-    intrinsics, poses = synthetic._cameras(person.vertices_mm, SIZE, azimuths, rng)
+    intrinsics, poses = synthetic.ring_cameras(person.vertices_mm, SIZE, azimuths, rng)
     _, near, first = synthetic._first_hits(studio, intrinsics, poses[view], SIZE)
     shown = np.full(SIZE * SIZE, -1)
     shown[near] = np.where(first["primID"] >= 0, person.material[first["primID"]], -1)
@@ -75,7 +75,7 @@ def test_the_studio_takes_the_pictures_that_a_camera_without_errors_takes(
     """As before there was anything to go wrong, bit for bit: `_develop` knows nothing of it."""
     rng = np.random.default_rng(person.streams["cameras"])
     azimuths = 2 * np.pi * np.arange(PHOTOGRAPHS) / PHOTOGRAPHS
-    intrinsics, poses = synthetic._cameras(person.vertices_mm, SIZE, azimuths, rng)
+    intrinsics, poses = synthetic.ring_cameras(person.vertices_mm, SIZE, azimuths, rng)
     images, masks = synthetic._develop(studio, intrinsics, poses, rng)
     assert np.array_equal(images, plain.images) and np.array_equal(masks, plain.masks)
     assert np.array_equal(plain.px_from_mm[:, :3], intrinsics @ np.linalg.inv(poses)[:, :3])

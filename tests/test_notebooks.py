@@ -22,7 +22,11 @@ each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.s
 # ---- as files
 
 
-SHOWN = {"17_views", "25_predict"}  # pictures of what a study has made; nothing is scored by them, and other tests run them
+SHOWN = {
+    "17_views",
+    "25_predict",
+    "32_new_faces",
+}  # pictures of what a study has made; nothing is scored by them, and other tests run them
 
 
 def test_the_notebooks_are_numbered_and_each_is_the_work_of_some_study() -> None:

@@ -382,7 +382,7 @@ def test_points_that_a_photograph_shows_of_a_training_head_lie_behind_its_pixels
     rng = np.random.default_rng(0)
     person = made(of("ann"))
     studio = synthetic.studio(person, SIZE, "varied")
-    intrinsics, poses = synthetic._cameras(person.vertices_mm, SIZE, np.array([0.0, 0.8]), rng)
+    intrinsics, poses = synthetic.ring_cameras(person.vertices_mm, SIZE, np.array([0.0, 0.8]), rng)
     images, masks = synthetic._develop(studio, intrinsics, poses, rng)
     for i in range(2):
         view = slice(i, i + 1)

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import trimesh
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from scipy.spatial import cKDTree
 
 from heads import clouds, mesh, metric
 from heads.clouds import Cloud
+from heads.rays import embree_scene
 
 CAMERAS, DISTANCE = 10, 4.0  # radii of the scan from its middle
 PIXELS_A_POINT = 1.27  # a side of a picture has so many times the root of the points to draw: the face is a tenth of the hits
@@ -48,8 +47,7 @@ def seen(mesh_mm: trimesh.Trimesh, cameras: Cameras, pixels: int, rng: np.random
     As NPHM samples both surfaces (`render_utils.py`), so that nothing inside a head counts, nor a surface seen from behind.
     ValueError if they see nothing.
     """
-    scene = EmbreeScene()
-    TriangleMesh(scene, np.ascontiguousarray(mesh_mm.triangles, dtype=np.float32))
+    scene = embree_scene(np.asarray(mesh_mm.triangles))
     normals, points, faces = np.asarray(mesh_mm.face_normals), [], []
     wide = cameras.reach_mm * DISTANCE / np.sqrt(DISTANCE**2 - 1)  # of the ball's outline, in the plane through its middle
     for eye in cameras.eyes_mm:

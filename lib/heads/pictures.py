@@ -1,5 +1,7 @@
 """How well rendered pictures agree with photographs that the method has not seen: PSNR and SSIM, as scikit-image computes them.
 
+What follows is how `score` compares; `in_faces`, for people who are all in one light, compares colours as they are.
+
 Nobody can know the exposure and the white balance of a photograph that was held out. So each of its channels gets one factor for
 the rendered picture, by least squares over the mask, before anything is compared. Only pixels of the photograph's mask count,
 and one that the rendered picture misses is black: what it shows too much of costs nothing here.
@@ -34,6 +36,30 @@ def score(rendered: np.ndarray, hit: np.ndarray, photographs: np.ndarray, masks:
     maps = [structural_similarity(a, b, channel_axis=-1, data_range=1.0, full=True)[1] for a, b in zip(shown, seen, strict=True)]
     likeness = [one[m].mean() for one, m in zip(maps, masks, strict=True)]
     return {"psnr_db": float(np.minimum(ratios_db, MOST_DB).mean()), "ssim": float(np.mean(likeness))}
+
+
+def in_faces(rendered: np.ndarray, photographs: np.ndarray, faces: np.ndarray) -> dict[str, float]:
+    """`psnr_db`, `ssim` and `l1` in the `faces` (V, H, W) bool of photographs (V, H, W, 3) in [0, 1], and `psnr_whole_db` of all.
+
+    Pictures `rendered` (V, H, W, 3) on black are compared as they are; the whole is the photograph's face on black. Each is the
+    mean over the photographs. ValueError if the sizes differ or a face is empty.
+    """
+    if not rendered.shape == photographs.shape == (*faces.shape, 3) or not faces.any(axis=(1, 2)).all():
+        raise ValueError(f"pictures of shape {rendered.shape} cannot be compared with the faces of {photographs.shape}")
+    alone = photographs * faces[..., None]
+    pairs = list(zip(rendered.astype(np.float64), alone.astype(np.float64), faces, strict=True))
+    with np.errstate(divide="ignore"):  # of equal pictures
+        inside = [peak_signal_noise_ratio(b[m], a[m], data_range=1.0) for a, b, m in pairs]
+        whole = [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b, _ in pairs]
+    maps = [
+        structural_similarity(a * m[..., None], b, channel_axis=-1, data_range=1.0, full=True)[1][m].mean() for a, b, m in pairs
+    ]
+    return {
+        "psnr_db": float(np.minimum(inside, MOST_DB).mean()),
+        "ssim": float(np.mean(maps)),
+        "l1": float(np.mean([np.abs(a - b)[m].mean() for a, b, m in pairs])),
+        "psnr_whole_db": float(np.minimum(whole, MOST_DB).mean()),
+    }
 
 
 def exposed(rendered: np.ndarray, hit: np.ndarray, photographs: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -22,10 +22,10 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.spatial
 import trimesh
-from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
 from heads import files
+from heads.rays import embree_scene
 
 Array = np.ndarray
 SKIN, EYE, HAIR, CLOTH, CUT = range(5)
@@ -460,13 +460,6 @@ def seen_from_outside(points: Array, faces: Array) -> Array:
 
 # Where a triangle is looked at to tell whether it is hidden: its middle, and close to its corners and edges.
 _INSIDE = np.array([(10, 10, 10), (26, 2, 2), (2, 26, 2), (2, 2, 26), (14, 14, 2), (14, 2, 14), (2, 14, 14)]) / 30
-
-
-def embree_scene(triangles: Array) -> EmbreeScene:
-    """What rays can meet: triangles (M, 3, 3)."""
-    scene = EmbreeScene()
-    TriangleMesh(scene, np.ascontiguousarray(triangles, dtype=np.float32))
-    return scene
 
 
 def blocked(scene: EmbreeScene, origins: Array, directions: Array) -> Array:

@@ -22,6 +22,7 @@ from heads import mesh
 from heads.data import anatomy as anatomies
 from heads.data.anatomy import Array
 from heads.data.people import coarse_head_mm, draw_traits, noise
+from heads.rays import embree_scene
 
 NEUTRAL = {"jawOpen": 0.25}
 _BOTH = ("Left", "Right")
@@ -323,7 +324,7 @@ def observe(talker_mesh_mm: trimesh.Trimesh, count: int, *, azimuth: float, elev
     columns, rows = np.meshgrid(side, side)
     rays = -direction + columns.reshape(-1, 1) * across + rows.reshape(-1, 1) * up
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    scene = anatomies.embree_scene(talker_mesh_mm.triangles)
+    scene = embree_scene(talker_mesh_mm.triangles)
     eye = np.tile(middle + away * direction, (len(rays), 1))
     hit = scene.run(eye.astype(np.float32), rays.astype(np.float32), query="DISTANCE")
     seen = np.flatnonzero(hit < 2 * away)

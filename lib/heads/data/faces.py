@@ -15,7 +15,7 @@ import numpy as np
 import trimesh
 from torch import Tensor
 
-from heads import clouds, template
+from heads import clouds, rays, template
 from heads.data import anatomy, people, shards, synthetic
 from heads.data.anatomy import Array
 
@@ -98,10 +98,10 @@ def registered() -> tuple[Array, Array]:
     flat = half.points[:, :2] / np.maximum(np.linalg.norm(half.points[:, :2], axis=1, keepdims=True), 1e-9)
     reach = np.hypot(flat[:, 0] * _SIDE, flat[:, 1] * np.where(flat[:, 1] > 0, _UP, _DOWN))
     polar = np.arccos(np.clip(half.points[:, 2], -1, 1)) * reach / (np.pi / 2)
-    rays = np.concatenate([np.sin(polar)[:, None] * flat, np.cos(polar)[:, None]], axis=1).astype(np.float32)
-    scene = anatomy.embree_scene(shared.canonical[shared.faces[bare]])
-    far = (_CENTRE + 400 * rays).astype(np.float32)  # from outside, so that the outer of several surfaces is met
-    hit = scene.run(far, -rays, query="INTERSECT", output=True)
+    towards = np.concatenate([np.sin(polar)[:, None] * flat, np.cos(polar)[:, None]], axis=1).astype(np.float32)
+    scene = rays.embree_scene(shared.canonical[shared.faces[bare]])
+    far = (_CENTRE + 400 * towards).astype(np.float32)  # from outside, so that the outer of several surfaces is met
+    hit = scene.run(far, -towards, query="INTERSECT", output=True)
     if (hit["primID"] < 0).any():
         raise ValueError("the template looks past the mean head")
     one, two = hit["u"].astype(float), hit["v"].astype(float)
@@ -122,40 +122,22 @@ def _whole(values: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Faces:
-    """People in shards, each with P photographs; what is not asked for stays on the disk.
+class Faces(shards.People):
+    """People in shards, each with P photographs.
 
-    `rows` says of each person in which of the `parts` they are, and where. `head_mm` (N, 3) and `head_faces` (F, 3) are the mean
-    head, `mean_mm` (V, 3) where the registered vertices are on it.
+    `head_mm` (N, 3) and `head_faces` (F, 3) are the mean head, `mean_mm` (V, 3) where the registered vertices are on it.
     """
-
-    parts: tuple[dict[str, Tensor], ...]
-    rows: tuple[tuple[int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def photographs(self) -> int:
         """How many each person has."""
         return self.parts[0]["pictures"].shape[1]
 
-    def part(self, first: int, last: int) -> "Faces":
-        """The people from the first to before the last."""
-        if not 0 <= first < last <= len(self):
-            raise ValueError(f"there are {len(self)} people; expected some of them, not those from {first} to {last - 1}")
-        return Faces(self.parts, self.rows[first:last])
-
     def of(self, person: int, name: str) -> Tensor:
         """One of a person's arrays, lengths in mm, normals as they are."""
-        part, row = self.rows[person]
-        found = self.parts[part][name][row]
+        found = super().of(person, name)
         scale = {"face": MM_PER_UNIT, "points": MM_PER_UNIT, "normals": 1.0}.get(name)
         return found if scale is None else found.float() * (scale / _STEPS)
-
-    def everybody(self, name: str) -> list[Tensor]:
-        """One of the arrays of everybody."""
-        return [self.of(person, name) for person in range(len(self))]
 
     @property
     def head(self) -> dict[str, Tensor]:
@@ -168,5 +150,4 @@ def read(*folders: str | Path) -> Faces:
     parts = [part for folder in folders for part in shards.read(folder, NAMES, COMMON)]
     if len({part["pictures"].shape[1:] for part in parts}) > 1:
         raise ValueError(f"{', '.join(map(str, folders))}: their people have photographs of other numbers or sizes")
-    rows = ((number, row) for number, part in enumerate(parts) for row in range(len(part["traits"])))
-    return Faces(tuple(parts), tuple(rows))
+    return Faces(tuple(parts), shards.rows_of(parts, "traits"))

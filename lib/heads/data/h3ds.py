@@ -150,6 +150,12 @@ def load_cameras(
     return torch.from_numpy(intrinsics).float(), torch.from_numpy(poses).float()
 
 
+def others(root: str | Path, scene_id: str, views: int | Sequence[int], *, config: str | Path | None = None) -> list[int]:
+    """All picture numbers of a scene that are not among `views`, a number of views in the TOML or a list."""
+    _, _, used, pictures, _ = _locate(root, scene_id, views, config)
+    return sorted(set(range(len(pictures))) - set(used))
+
+
 def held_out(
     root: str | Path, scene_id: str, views: int | Sequence[int], most: int = 4, *, config: str | Path | None = None
 ) -> list[int]:

@@ -76,7 +76,7 @@ def make_person(chance: np.random.SeedSequence) -> Person:
     names = ("traits", "shape", "hair", "hairline", "paint", "light", "cameras")
     streams = dict(zip(names, chance.spawn(len(names)), strict=True))
     traits = draw_traits(np.random.default_rng(streams["traits"]))
-    vertices, eye_centres = _head_mm(traits, np.random.default_rng(streams["shape"]))
+    vertices, eye_centres = head_mm(traits, np.random.default_rng(streams["shape"]))
     return _with_hair(vertices, eye_centres, traits, streams)
 
 
@@ -125,7 +125,7 @@ def coarse_head_mm(traits: dict[str, float], rng: np.random.Generator) -> Array:
     return coarse_mm(shared, phenotypes, changes)
 
 
-def _head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array, Array]:
+def head_mm(traits: dict[str, float], rng: np.random.Generator) -> tuple[Array, Array]:
     """Refined vertices (N, 3) in mm and eye centres (2, 3), with the origin inside the head."""
     common, coarse = anatomy(), coarse_head_mm(traits, rng)
     skin, _ = subdivided(coarse, common.coarse_skin, 1)
@@ -246,6 +246,7 @@ def _with_hair(
         "face": np.flatnonzero(is_skin & (canonical[:, 2] > -30) & (canonical[:, 1] < 75)),
         "face_sphere": _near_nose(vertices, landmarks["nose_tip"]),
         "nose": np.flatnonzero(is_skin & nose),
+        "front": np.flatnonzero(is_skin & front_of_face(canonical)),
     }
     return Person(
         vertices_mm=vertices,
@@ -269,6 +270,13 @@ def _with_hair(
     )
 
 
+def front_of_face(canonical: Array) -> Array:
+    """Which canonical points (N, 3) lie between hairline and chin, in front of the ears: about FLAME's mask of the face."""
+    x, y, z = canonical.T
+    inside = (x / 74) ** 2 + ((y + 25) / np.where(y > -25, 85, 92)) ** 2 < 1
+    return np.asarray(inside & (z > 15 + np.maximum(0, -70 - y)))
+
+
 def _bare_normals(head_mm: Array) -> Array:
     """Normals (K, 3) of a head without hair, those of the shirt by its own faces."""
     common = anatomy()
@@ -288,7 +296,7 @@ def relative(person: Person, chance: np.random.SeedSequence) -> Person:
     The hair follows the skin nearest to it. Where hair ends on the skin, and which skin it hides, stays as it is.
     """
     streams = dict(zip(person.streams, chance.spawn(len(person.streams)), strict=True))
-    head, eye_centres = _head_mm(person.traits, np.random.default_rng(streams["shape"]))
+    head, eye_centres = head_mm(person.traits, np.random.default_rng(streams["shape"]))
     hair = person.numbers < 0
     vertices, normals = head[person.numbers], _bare_normals(head)[person.numbers]
     if hair.any():

@@ -8,8 +8,10 @@ says something else is made anew.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Self
 
 import numpy as np
 import safetensors
@@ -22,6 +24,32 @@ from heads import files
 SIZE = 50  # people
 
 
+@dataclass(frozen=True)
+class People:
+    """People in shards; what is not asked for stays on the disk. `rows` says of each in which of the `parts` they are, where."""
+
+    parts: tuple[dict[str, Tensor], ...]
+    rows: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, first: int, last: int) -> Self:
+        """The people from the first to before the last."""
+        if not 0 <= first < last <= len(self):
+            raise ValueError(f"there are {len(self)} people; expected some of them, not those from {first} to {last - 1}")
+        return replace(self, rows=self.rows[first:last])
+
+    def of(self, person: int, name: str) -> Tensor:
+        """One of a person's arrays."""
+        part, row = self.rows[person]
+        return self.parts[part][name][row]
+
+    def everybody(self, name: str) -> list[Tensor]:
+        """One of the arrays of everybody."""
+        return [self.of(person, name) for person in range(len(self))]
+
+
 def write(
     folder: Path,
     people: int,
@@ -29,15 +57,17 @@ def write(
     person: Callable[[int], dict[str, np.ndarray]],
     *,
     common: tuple[str, ...] = (),
+    each: int = SIZE,
     on_person: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write the arrays that `person` makes of each number, by name; those named in `common` have to be the same for everybody."""
+    """Write the arrays that `person` makes of each number, by name, `each` people in a file; those named in `common` have to be
+    the same for everybody."""
     folder.mkdir(parents=True, exist_ok=True)
-    firsts = range(0, people, SIZE)
+    firsts = range(0, people, each)
     for path in set(folder.glob("people-*.safetensors")) - {_path(folder, first) for first in firsts}:
         path.unlink()  # of more people
     for first in firsts:
-        path, numbers = _path(folder, first), range(first, min(first + SIZE, people))
+        path, numbers = _path(folder, first), range(first, min(first + each, people))
         about_it = json.dumps({**about, "people": [first, numbers[-1]]})
         if said(path) != about_it:
             made = [person(number) for number in numbers]
@@ -86,11 +116,16 @@ def read(folder: str | Path, names: tuple[str, ...], common: tuple[str, ...] = (
                 f"{path}: a shard of another version, or of other people than the first; delete the folder and run again"
             )
     counts = [len(shard[next(name for name in names if name not in common)]) for shard in found]
-    if any(count != SIZE for count in counts[:-1]):
+    if any(count != counts[0] for count in counts[:-1]) or counts[-1] > counts[0]:
         raise ValueError(
-            f"{folder}: its shards have {counts} people; all but the last need {SIZE}; delete the folder and run again"
+            f"{folder}: its shards have {counts} people; all but the last need {counts[0]}; delete the folder and run again"
         )
     return found
+
+
+def rows_of(parts: list[dict[str, Tensor]], name: str) -> tuple[tuple[int, int], ...]:
+    """Everybody's place in these shards, by an array that everybody has a row in."""
+    return tuple((number, row) for number, part in enumerate(parts) for row in range(len(part[name])))
 
 
 def _path(folder: Path, first: int) -> Path:

@@ -18,8 +18,9 @@ from embreex.rtcore_scene import EmbreeScene
 
 from heads.camera import look_at
 from heads.data import capture as capturing
-from heads.data import h3ds
-from heads.data.anatomy import CLOTH, CUT, EYE, HAIR, SKIN, Array, anatomy, blocked, embree_scene, even_directions
+from heads.data import drawn as faces_drawn
+from heads.data import h3ds, landmarks_px
+from heads.data.anatomy import CLOTH, CUT, EYE, HAIR, SKIN, Array, anatomy, blocked, even_directions
 from heads.data.people import (
     Person,
     make_person,
@@ -28,6 +29,7 @@ from heads.data.people import (
     smoothstep,
     strand_coordinates,
 )
+from heads.rays import embree_scene
 from heads.scene import TrainingHead
 
 SAMPLES = 4  # colour samples along a triangle's edge
@@ -55,17 +57,21 @@ def write_subject(
     light: str = "varied",
     cameras: str = "ring",
     capture: capturing.Amounts = capturing.STUDIO,
+    landmark_noise_px: float = 1.0,
 ) -> capturing.Drawn:
     """Make one person and write the scan, photographs, masks and cameras as scene `scene_id` of the H3DS-layout folder `root`.
 
     The light is each person's own (`varied`), or the same for everyone (`common`). The cameras stand in a ring around the head,
     or each takes a portrait for itself. `capture` is what goes wrong while they are photographed, nothing in the studio; what
-    chance made of it for each photograph is returned.
+    chance made of it for each photograph is returned. `landmarks_px.csv` says where photographs see landmarks, as a detector does
+    that is off by so many pixels along each axis.
     """
     if n_photographs < 8 or size < 16:
         raise ValueError(f"a scene needs at least 8 photographs of 16 pixels, not {n_photographs} of {size}")
     person = make_person(np.random.SeedSequence([seed, zlib.crc32(scene_id.encode())]))
     photographs = photograph(person, size=size, n_photographs=n_photographs, light=light, cameras=cameras, capture=capture)
+    noise_of = np.random.default_rng([zlib.crc32(b"landmarks"), *person.streams["cameras"].generate_state(2)])
+    marks = faces_drawn.seen(person, photographs.px_from_still_mm, size, landmark_noise_px, noise_of)
     h3ds.write_scene(
         root,
         scene_id,
@@ -78,6 +84,7 @@ def write_subject(
         regions=person.regions,
         jpeg_quality=photographs.jpeg_quality,
     )
+    landmarks_px.write(Path(root, scene_id, landmarks_px.FILE), faces_drawn.NAMES, marks)
     h3ds.register(
         root,
         scene_id,
@@ -116,7 +123,7 @@ def training_head(
     seen, seen_normals, colours = np.zeros((3, 0, 3))
     if photographs > 0:
         azimuths = 2 * np.pi * np.array(_RING[:photographs]) / len(_RING)
-        intrinsics, poses = _cameras(person.vertices_mm, size, azimuths, cameras)
+        intrinsics, poses = ring_cameras(person.vertices_mm, size, azimuths, cameras)
         made = studio(person, size, light)
         images, _ = _develop(made, intrinsics, poses, cameras)
         seen, seen_normals, colours = _sample_photographs(person, made, intrinsics, poses, images, points, rng)
@@ -321,12 +328,14 @@ def _hair_colour(p: Array, tone: Array, person: Person, rng: np.random.Generator
 @dataclass(frozen=True)
 class Photographs:
     """Pictures (V, H, W, 3) uint8, masks (V, H, W) bool, cameras (V, 4, 4) as written, `mm_from_unit` (4, 4), JPEG quality to
-    use, and what was drawn of the capture's disturbances.
+    use, and what was drawn of the capture's disturbances. `px_from_still_mm` (V, 4, 4) are cameras as they would have to stand
+    to see the head like this where the scan has it.
     """
 
     images: Array
     masks: Array
     px_from_mm: Array
+    px_from_still_mm: Array
     mm_from_unit: Array
     jpeg_quality: int
     drawn: capturing.Drawn
@@ -372,14 +381,18 @@ def photograph(
     made = studio(person, size, light)
     rng = np.random.default_rng(person.streams["cameras"])
     if cameras == "ring":
-        intrinsics, poses = _cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
+        intrinsics, poses = ring_cameras(person.vertices_mm, size, 2 * np.pi * np.arange(n_photographs) / n_photographs, rng)
     else:
         shots = [portrait(person.vertices_mm, size, rng) for _ in range(n_photographs)]
         intrinsics, poses = (np.array(parts) for parts in zip(*shots, strict=True))
     drawn = capturing.draw(person.streams["cameras"], capture, n_photographs)
     images, masks = _capture(person, made, intrinsics, poses, rng, capture, drawn)
-    px_from_mm = capturing.written(drawn, intrinsics, poses, _middle(person.vertices_mm))
-    return Photographs(images, masks, px_from_mm, _unit_frame(person.vertices_mm, rng), made.jpeg_quality, drawn)
+    middle = _middle(person.vertices_mm)
+    px_from_mm = capturing.written(drawn, intrinsics, poses, middle)
+    still = np.tile(np.eye(4), (n_photographs, 1, 1))
+    still_poses = [capturing.still_pose(drawn, number, pose, middle) for number, pose in enumerate(poses)]
+    still[:, :3] = intrinsics @ np.linalg.inv(still_poses)[:, :3]
+    return Photographs(images, masks, px_from_mm, still, _unit_frame(person.vertices_mm, rng), made.jpeg_quality, drawn)
 
 
 def _middle(vertices_mm: Array) -> Array:
@@ -432,6 +445,14 @@ def developed(studio: Studio, intrinsics: Array, pose: Array, rng: np.random.Gen
     return _printed(_render(studio, intrinsics, pose, studio.backgrounds[backdrop])[0], studio.noise, rng)
 
 
+def mask_of(studio: Studio, intrinsics: Array, pose: Array, triangles: Array, size: int) -> Array:
+    """The pixels (size, size) bool whose rays meet some of these triangles (M,) bool first."""
+    _, near, first = _first_hits(studio, intrinsics, pose, size)
+    mask = np.zeros(size * size, dtype=bool)
+    mask[near] = (first["primID"] >= 0) & triangles[first["primID"]]
+    return mask.reshape(size, size)
+
+
 def _develop(studio: Studio, intrinsics: Array, poses: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Pictures (V, S, S, 3) uint8 and masks (V, S, S) from poses mm_from_cam (V, 4, 4), with the camera's noise."""
     size = studio.backgrounds.shape[1]
@@ -476,7 +497,7 @@ def _capture(
     return np.array(images), np.array(masks)
 
 
-def _cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def ring_cameras(vertices: Array, size: int, azimuths: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """Shared intrinsics (3, 3) and poses mm_from_cam (V, 4, 4) near `azimuths` (V,) of a ring, each filled by the head."""
     middle, count = _middle(vertices), len(azimuths)
     azimuth = azimuths + rng.normal(0, np.radians(1.5), count)

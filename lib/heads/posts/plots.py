@@ -144,6 +144,25 @@ def _seen(mesh_mm: trimesh.Trimesh, azimuth: float, elevation: float, size: int,
     return _Seen(size, ray, face, weights, total > 0, (right, up, back))  # from outside, corners run counter-clockwise
 
 
+def with_points(
+    picture: np.ndarray, mesh_mm: trimesh.Trimesh, points_mm: np.ndarray, colours: np.ndarray, azimuth: float
+) -> np.ndarray:
+    """What `render` drew of a mesh from an azimuth, with the points (N, 3) on it that are seen, in colours (N, 3) uint8."""
+    centre, half = frame_of(mesh_mm)
+    right, up, back = _camera(azimuth, 0.0)
+    start = points_mm + 1.0 * back
+    free = ~mesh_mm.ray.intersects_any(start, np.broadcast_to(back, start.shape))
+    at = (points_mm[free] - centre) @ np.stack([right, -up], axis=1) / half
+    column, row = np.round(((at + 1) * len(picture) - 1) / 2).astype(int).T
+    found = picture.copy()
+    reach = 1 if len(points_mm) < 500 else 0
+    for down in range(-reach, reach + 1):
+        for across in range(-reach, reach + 1):
+            inside = (row + down >= 0) & (row + down < len(found)) & (column + across >= 0) & (column + across < len(found))
+            found[row[inside] + down, column[inside] + across] = colours[free][inside]
+    return found
+
+
 def _camera(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors to the right, upwards, and from the head to the camera."""
     a, e = np.radians([azimuth, elevation])
@@ -400,6 +419,34 @@ def losses(histories: Mapping[str, Sequence[Mapping[str, float]]], looks: Mappin
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
     return figure
+
+
+def decibels_by_steps(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """How well people are tracked (`psnr_db`) by the steps of training (`step`), a line for each training, its best ringed."""
+    figure = Figure(figsize=(6.4, 3.2), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (name, table), (colour, mark) in zip(curves.items(), _styles(curves, None).values(), strict=True):
+        best = table.iloc[int(table["psnr_db"].to_numpy().argmax())]
+        axes.plot(table["step"], table["psnr_db"], color=colour, marker=mark, label=name)
+        axes.plot([best["step"]], [best["psnr_db"]], "o", markersize=14, markerfacecolor="none", color=colour)
+    plain(axes, 9)
+    axes.set_xlabel("steps of training", fontsize=9, color=INK)
+    axes.set_ylabel("PSNR of validation people, dB", fontsize=9, color=INK)
+    axes.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def enlarged(picture: np.ndarray, size: int) -> np.ndarray:
+    """A square picture (S, S, 3) uint8 in another size."""
+    return np.array(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def opened(path: Path | str) -> np.ndarray:
+    """A picture (H, W, 3) uint8 that was saved."""
+    with Image.open(path) as picture:
+        return np.array(picture.convert("RGB"))
 
 
 def _panels(regions: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
