@@ -113,7 +113,8 @@ curve
 # beside the photograph that was taken there.
 
 # %%
-drawn = fields.gallery(asked, "identity-field", 1)
+methods = [*about["methods"]]
+drawn = fields.gallery(asked, "identity-field" if "identity-field" in methods else methods[-1], 1)
 for job in asked.stage("prior"):
     drawn |= {f"{job.folder.name}_{path.name}": plots.opened(path) for path in sorted(job.folder.glob("*.png"))}
 drawn.get("faces.png", "nothing was run here")
