@@ -126,7 +126,7 @@ drawn.get("faces.png", "nothing was run here")
 if run.save:
     drawn |= {"curve.png": curve} if curves else {}
     for name, figure in drawn.items():
-        plots.save(figure, folder / name, palette=name != "faces.png")
+        plots.save(figure, folder / name, palette=True)
     for path in [path for path in folder.glob("*") if path.name not in drawn]:
         path.unlink()
     stages = [{"stage": stage, "runs": len(took), "seconds": sum(took)} for stage, took in stage_seconds(asked).items()]

@@ -596,3 +596,10 @@ def test_rays_meet_the_front_of_a_cube_where_its_region_is() -> None:
 
     assert np.array_equal(seen(corners[:, 2] > 0), front) and np.array_equal(seen(corners[:, 2] < 9), front)
     assert not seen(corners[:, 2] < 0).any() and not seen(corners[:, 0] > 0).any()  # behind, and edgewise
+
+
+def test_a_whole_head_is_a_region_too() -> None:
+    person = next(one for number in range(20) if (one := identities._drawn(11, number)).style in ("bald", "buzz"))
+    of_face, of_head = (identities.photographed(person, 1, 0, SIZE, region)["masks"][0] for region in ("face", "head"))
+    assert (of_head == 1).sum() > 0.3 * SIZE**2 and (of_face == 1).sum() > 0.3 * SIZE**2
+    assert set(np.unique(of_head)) <= {0, 1, 2} and set(np.unique(of_face)) <= {0, 1, 2}

@@ -12,7 +12,8 @@ import trimesh
 from PIL import Image
 
 from heads import camera, mesh
-from heads.data import nersemble, shards
+from heads.data import identities, nersemble, shards
+from heads.methods.identity_field import learn
 from heads.morphable import Morphable
 
 BALL_M, CENTRE_M = 0.1, np.array([0.02, -0.03, 0.05])
@@ -196,6 +197,9 @@ def test_people_are_written_as_shards(studio: Path, tmp_path: Path) -> None:
     names = ("pictures", "masks", "px_from_mm", "template_mm", "faces")
     (shard,) = shards.read(tmp_path / "shards", names, common=nersemble.COMMON)
     assert shard["pictures"].shape == (2, 2, SIZE, SIZE, 3) and shard["faces"].ndim == 2 and done == [2]
+    people = identities.read(tmp_path / "shards")
+    shots = learn.shots_of(people, 1, [0, 1])
+    assert (len(people), people.cameras, people.size) == (2, 2, SIZE) and float(shots.face.mean()) > 0.1
     (path,) = shards.paths(tmp_path / "shards")
     about = json.loads(shards.said(path))
     assert about["subjects"] == ["017", "030"] and about["size"] == SIZE and about["cameras"] == 2

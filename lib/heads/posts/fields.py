@@ -17,6 +17,7 @@ from heads.methods.identity_field.field import Places
 from heads.methods.identity_field.learn import Identities, Model, Shots
 from heads.morphable import Morphable
 from heads.posts import plots, portraits, results
+from heads.posts.plots import Figure
 from heads.posts.results import Results
 from heads.scene import Scene
 from heads.study import records
@@ -250,15 +251,14 @@ def curves(study: Study) -> dict[str, pd.DataFrame]:
     return found
 
 
-def gallery(study: Study, method: str, views: int) -> dict[str, np.ndarray]:
+def gallery(study: Study, method: str, views: int) -> dict[str, Figure]:
     """Each person in a row: the photograph, the face as tracked, then as other cameras see it, each beside its photograph."""
-    rows: list[tuple[str, np.ndarray]] = []
+    rows: dict[str, list[np.ndarray]] = {}
     for fit in study.stage("fit"):
-        if fit.row["method"] != method or fit.row["views"] != views or fit.row["name"] or not (fit.folder / "mesh.ply").is_file():
-            continue
-        if any(row[0] == fit.row["subject"] for row in rows):
-            continue
         root, subject = fit.parameters["root"], fit.row["subject"]
+        asked = fit.row["method"] == method and fit.row["views"] == views and not fit.row["name"]
+        if not asked or subject in rows or not (fit.folder / "tracked.png").is_file():
+            continue
         scene, scan = h3ds.load_scene(root, subject, 1), truth.load_truth(root, subject)
         numbers, rendered, _ = pictures.load(fit.folder / "novel")
         others = h3ds.load_scene(root, subject, numbers)
@@ -266,11 +266,11 @@ def gallery(study: Study, method: str, views: int) -> dict[str, np.ndarray]:
         masks = masks_of(others.px_from_cam, others.mm_from_unit @ others.unit_from_cam, size, scan, "front")
         seen = facing(masks)
         some = [seen[n] for n in np.linspace(0, len(seen) - 1, SHOWN).astype(int)]
-        side = 192
-        photograph = (255 * scene.images[0]).round().byte().numpy()
-        first = [plots.enlarged(photograph, side), plots.enlarged(plots.opened(fit.folder / "tracked.png"), side)]
+        tracked = plots.opened(fit.folder / "tracked.png")[None] / 255
+        first = [(255 * scene.images[0]).round().byte().numpy(), *cut(tracked, tracked.max(axis=3) > 0.2)]
         made = cut(rendered[some], masks[some])
         true = cut(others.images.numpy()[some] * masks[some][..., None], masks[some])
-        pairs = [plots.enlarged(one, side) for both in zip(made, true, strict=True) for one in both]
-        rows.append((subject, np.concatenate([*first, *pairs], axis=1)))
-    return {"faces.png": np.concatenate([row for _, row in rows])} if rows else {}
+        pairs = [one for both in zip(made, true, strict=True) for one in both]
+        rows[subject] = [plots.enlarged(picture, SIZE // 2) for picture in (*first, *pairs)]
+    titles = ["photograph", "tracked", *["made", "seen"] * SHOWN]
+    return {"faces.png": plots.contact_sheet([*rows.values()], [*rows], titles)} if rows else {}

@@ -366,9 +366,11 @@ def _grid(
             at = ((beside / 2 - 0.025) / width, (bottom + cell_height / 2) / height)
             size = 9 if "\n" not in names[i] else 7.5
             figure.text(*at, names[i], rotation=90, ha="center", va="center", color=INK, fontsize=size, linespacing=1.15)
+    longest = max((len(line) for title in titles for line in title.split("\n")), default=1)
+    fitting = min(9.0, 72 * cell / (0.55 * longest))  # a letter is about 0.55 of its size wide
     for j, title in enumerate(titles):
         at = ((beside + (j + 0.5) * cell) / width, (height - above + 0.03) / height)
-        figure.text(*at, title, ha="center", va="bottom", color=INK, fontsize=9, linespacing=1.15)
+        figure.text(*at, title, ha="center", va="bottom", color=INK, fontsize=fitting, linespacing=1.15)
     return figure
 
 
