@@ -79,7 +79,7 @@ plots.heads(
 # The landmarks, and the region. A landmark that is misplaced here is misplaced on everybody.
 
 # %%
-from heads.posts import fields
+from heads.posts import field_scores, fields
 
 sheet = plots.contact_sheet([[fields.landmarked(head, azimuth) for azimuth in (0, 45, 90)]])
 sheet
@@ -90,7 +90,7 @@ sheet
 # %%
 import pandas as pd
 
-left = fields.left_out_mm(head, 16, seed=run.seed + 1) if run.kind == "built-in" else {}
+left = field_scores.left_out_mm(head, 16, seed=run.seed + 1) if run.kind == "built-in" else {}
 pd.Series(left, name="mm").rename_axis("components").round(2).to_frame() if left else "only of built-in heads"
 
 # %%

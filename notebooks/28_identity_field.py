@@ -53,7 +53,7 @@ config
 from heads import morphable
 from heads.data import identities, shards
 from heads.methods.identity_field import field
-from heads.posts import fields, plots
+from heads.posts import field_scores, fields, plots
 from heads.study import checkpoints, runner
 
 runner.first("26_template", f"{run.prior}/checkpoint.safetensors")
@@ -116,7 +116,7 @@ pd.DataFrame(curve, columns=["step", "validation, dB"]).set_index("step").round(
 # there are any.
 
 # %%
-scores = fields.learned(model, learners, config.unseen)
+scores = field_scores.learned(model, learners, config.unseen)
 sheet = plots.contact_sheet(fields.rows_of(model, learners, config.unseen), ["photographed", "made"] * 3)
 sheet
 

@@ -47,7 +47,7 @@ from pathlib import Path
 
 from heads import mesh, metric, pictures
 from heads.data import h3ds, truth
-from heads.posts import fields
+from heads.posts import field_scores
 from heads.study import runner
 
 runner.first("29_track", f"{run.head}/mesh.ply", subject=run.subject)
@@ -61,7 +61,7 @@ run.use(h3ds.scene_files(run.root, run.subject, [*scene.views, *numbers], config
 everywhere = sorted([*scene.views, *h3ds.others(run.root, run.subject, scene.views, config=run.scenes or None)])
 px_from_cam, unit_from_cam = h3ds.load_cameras(run.root, run.subject, everywhere, config=run.scenes or None)
 size_px = (scene.masks.shape[1], scene.masks.shape[2])
-masks = fields.masks_of(px_from_cam, scene.mm_from_unit @ unit_from_cam, size_px, scan, run.region)
+masks = field_scores.masks_of(px_from_cam, scene.mm_from_unit @ unit_from_cam, size_px, scan, run.region)
 f"{len(numbers)} pictures"
 
 # %% [markdown]
@@ -72,18 +72,18 @@ f"{len(numbers)} pictures"
 import pandas as pd
 
 unused = h3ds.others(run.root, run.subject, run.most_views, config=run.scenes or None)
-facing = [number for number in fields.facing(masks) if number in unused]
+facing = [number for number in field_scores.facing(masks) if number in unused]
 held_out = h3ds.held_out(run.root, run.subject, run.views, config=run.scenes or None)
 chosen = {"held": [number for number in facing if number in held_out], "face": facing}
 seen = photographed.images.numpy()
-views: dict[str, float] = {}
+by_camera: dict[str, float] = {}
 for name, which in chosen.items():
     if which and set(which) <= set(numbers):
         rows = [numbers.index(number) for number in which]
         last = (rendered[rows], seen[rows], masks[which])
-        scored = pictures.in_faces(*last) | (fields.perceived(*last) if name == "face" else {})
-        views |= {f"{name}_{score}": value for score, value in scored.items()}
-pd.Series(views).round(3).to_frame(f"{len(facing)} photographs, {len(chosen['held'])} of them held out for all")
+        scored = pictures.in_faces(*last) | (field_scores.perceived(*last) if name == "face" else {})
+        by_camera |= {f"{name}_{score}": value for score, value in scored.items()}
+pd.Series(by_camera).round(3).to_frame(f"{len(facing)} photographs, {len(chosen['held'])} of them held out for all")
 
 # %% [markdown]
 # Made above, photographed below.
@@ -96,7 +96,7 @@ from heads.posts import plots
 made = [number for number in facing if number in numbers]
 some = [made[index] for index in np.linspace(0, len(made) - 1, min(8, len(made))).astype(int)]
 rows = [numbers.index(number) for number in some]
-pair = [fields.cut(one, masks[some]) for one in (rendered[rows], seen[rows] * masks[some][..., None])]
+pair = [field_scores.cut(one, masks[some]) for one in (rendered[rows], seen[rows] * masks[some][..., None])]
 sheet = plots.contact_sheet(pair, ["made", "photographed"], [f"photograph {number}" for number in some])
 sheet
 
@@ -114,4 +114,4 @@ pd.Series(evaluation.scores).round(3).to_frame("score")
 
 # %%
 plots.save(sheet, run.out / "views.png")
-run.finish(scores=evaluation.scores | views | fields.placed_mm(head_mm, scan, run.region), files=["views.png"])
+run.finish(scores=evaluation.scores | by_camera | field_scores.placed_mm(head_mm, scan, run.region), files=["views.png"])

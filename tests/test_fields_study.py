@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heads.posts import fields, results
+from heads.posts import field_scores, fields, results
 
 STUDY = """
 data: {notebook: 01_data, seed: 7, light: common, size: 96, photographs: 16}
@@ -69,4 +69,4 @@ def test_decibels_are_compared_person_by_person() -> None:
 def test_cameras_that_see_little_of_the_face_do_not_count() -> None:
     masks = np.zeros((4, 10, 10), dtype=bool)
     masks[0], masks[1, :6], masks[2, :5], masks[3, 0, 0] = True, True, True, True
-    assert fields.facing(masks) == [0, 1]
+    assert field_scores.facing(masks) == [0, 1]

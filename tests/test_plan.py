@@ -623,6 +623,9 @@ def test_what_decides_a_fit_does_not_include_the_judge_nor_what_draws_or_runs_it
     assert not {"metric.py", "data/truth.py", "data/people.py", "methods/average.py", "posts/plots.py", "study/plan.py"} & fit
     score = {path.relative_to(contract.LIB).as_posix() for path in contract.closure("04_evaluate")}
     assert {"metric.py", "data/truth.py"} <= score and "methods/idr.py" not in score
+    for notebook, decides in {"28_identity_field": {"posts/field_scores.py"}, "29_track": set[str]()}.items():
+        field = {path.relative_to(contract.LIB).as_posix() for path in contract.closure(notebook)}
+        assert decides <= field and not {"posts/plots.py", "posts/fields.py", "posts/results.py"} & field
     for notebook in ("01_data", "02_prior", "06_autodecoder"):
         assert contract.LIB / "metric.py" not in contract.closure(notebook)  # fits wait for these
     table = {path.relative_to(contract.LIB).as_posix() for path in contract.closure("05_results", drawing=True)}

@@ -27,7 +27,7 @@ STRIP = 16  # rows
 TILE = 16  # pixels a side
 Way = Literal["auto", "strips", "tiles", "gsplat"]
 
-wp.config.log_level = logging.ERROR  # else it introduces itself, and misses a GPU that it does not need
+wp.config.log_level = logging.ERROR  # else it introduces itself; that it finds no GPU driver it says all the same
 wp.init()
 _least, _most, _clear, _blur, _tile = (wp.constant(value) for value in (LEAST, MOST, CLEAR, BLUR_PX2, TILE))
 

@@ -22,6 +22,7 @@ from typing import Any
 
 LIB = Path(__file__).resolve().parents[1]
 NOTEBOOKS = Path("notebooks")
+PICTURES = ("posts/plots", "posts/fields")  # modules that draw and decide nothing that is written
 BOUNDS = {">=": "{} or more", ">": "more than {}", "<=": "at most {}", "<": "less than {}"}
 OPERATORS = {ast.GtE: ">=", ast.Gt: ">", ast.LtE: "<=", ast.Lt: "<"}
 MIRRORED = {">=": "<=", ">": "<", "<=": ">=", "<": ">"}
@@ -241,12 +242,12 @@ def imported(tree: ast.AST) -> set[str]:
 def closure(notebook: str, drawing: bool = False) -> list[Path]:
     """The sources of the library that decide what a notebook writes: what it imports, and what that imports, and so on.
 
-    What runs a study (study/) decides nothing, nor do the pictures (posts/plots), unless `drawing`.
+    What runs a study (study/) decides nothing, nor do the pictures (`PICTURES`), unless `drawing`.
     """
     reached: set[str] = set()
     new = imported(_tree(NOTEBOOKS / f"{notebook}.py"))
     while new:
-        new = {one for one in new - reached if not one.startswith("study/") and (drawing or one != "posts/plots")}
+        new = {one for one in new - reached if not one.startswith("study/") and (drawing or one not in PICTURES)}
         reached |= new
         new = set().union(*(imported(_tree(LIB / f"{one}.py")) for one in new))
     return [LIB / f"{one}.py" for one in sorted(reached)]
